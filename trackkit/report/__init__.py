@@ -33,7 +33,7 @@ from trackkit.metrics import ADOBE
 from trackkit.report import fork_server, notebook
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
-from trackkit.report.page import Page, asked_scope, open_page
+from trackkit.report.page import Page, asked_scope, of_delivery, open_page
 from trackkit.report.template import SKIN, TEMPLATES, ParameterChoice, Template, by_definitions, template
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def render(
     requested = dict(parameters or {}) | ({} if delivery is None else {"delivery": str(delivery)})
     requested |= {} if scope is None else {"scope": scope}
     values = _values(definition, _scoped(definition, store, requested), words)
+    words = _of_kind(words, store, str(values.get("delivery", "")))
     words = by_definitions(words, str(values.get("definitions", ADOBE)))
     path = _path(definition, Path(out), values, lang)
     values["timezone"] = values.get("timezone") or _platform_zone(store)
@@ -125,6 +126,13 @@ def render(
     write(page, written(page), path, chosen)
     failed.unlink(missing_ok=True)
     return path
+
+
+def _of_kind(words: Template, store: str | os.PathLike[str], delivery: str) -> Template:
+    """The template with the variant of a delivery's kind; the store is opened only if there are variants."""
+    from trackkit.store import open_store
+
+    return of_delivery(words, open_store(store).snapshot(), delivery) if words.variant else words
 
 
 def _scoped(report: Report, store: str | os.PathLike[str], requested: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,10 +28,13 @@ from trackkit.report.formats import ENDINGS, HTML
 from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import Groups
 from trackkit.report.groups import misfits as group_misfits
+from trackkit.report.headlines import LIST as HEADLINES
+from trackkit.report.headlines import Headlines
 from trackkit.report.phrases import phrases, untranslated
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.rules import LIST as MACHINES
 from trackkit.rules import Rules
+from trackkit.show.logo import logo
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
 
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 
 # The files that analysts edit beside the reports, with their models.
 LISTS: dict[str, type[BaseModel]] = {THEME: Theme, DOMAINS: DomainList, THRESHOLDS: Thresholds, GROUPS: Groups}
-LISTS |= {CAUSES: CauseList, LOOPS: FeedbackLoops, MACHINES: Rules}
+LISTS |= {CAUSES: CauseList, LOOPS: FeedbackLoops, MACHINES: Rules, HEADLINES: Headlines}
 
 
 def check(folder: str | Path | None = None) -> list[Problem]:
@@ -145,6 +148,11 @@ def _of_lists(folder: str | Path | None) -> Iterator[Problem]:
         yield from problems
         if isinstance(parsed, Theme) and len(parsed.light.series) != len(parsed.dark.series):
             yield Problem(str(path), "", "series", "light and dark must have as many colours.")
+        if isinstance(parsed, Theme):
+            try:
+                logo(parsed)
+            except RequestError as error:
+                yield Problem(str(path), "", "logo.file", str(error))
         if isinstance(parsed, Groups):
             known = {*_files(None, notebook.NOTEBOOKS, "*.ipynb"), *_files(folder, notebook.NOTEBOOKS, "*.ipynb")}
             yield from group_misfits(parsed, path, known)

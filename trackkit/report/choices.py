@@ -130,7 +130,7 @@ def section_misfits(section: Section, called: list[Call]) -> Iterator[Misfit]:
             for name in value
             if name in METRICS and (text := _metric_misfit(name, call))
         )
-    yield from _ceilings(section)
+    yield from _limits(section)
     for kind in section.show:
         if not any(call.name.startswith(SHOWN_BY[kind]) for call in own_calls):
             yield "show", f"this section has no {kind}."
@@ -196,17 +196,20 @@ def _metric_misfit(name: str, call: Call) -> str:
     return ""
 
 
-def _ceilings(section: Section) -> Iterator[Misfit]:
-    """Yield ceilings of metrics that are no rates or are not shown, so that nothing would be marked."""
-    shown = section.metrics or [] if section.charted is None else section.charted
-    for name in section.ceilings or {}:
+def _limits(section: Section) -> Iterator[Misfit]:
+    """Yield limits of metrics that are no rates or are not shown, so that nothing would be marked."""
+    charted = section.metrics or [] if section.charted is None else section.charted
+    ceilings, floors = section.ceilings or {}, section.floors or {}
+    for key, name in [*(("ceilings", name) for name in ceilings), *(("floors", name) for name in floors)]:
         if name not in METRICS:
             continue
         if not METRICS[name].is_rate:
-            yield "ceilings", f"{name!r} is no rate."
-        elif name not in shown:
-            among = "metrics" if section.charted is None else "charted"
-            yield "ceilings", f"{name!r} is not among the {among} of this section."
+            yield key, f"{name!r} is no rate."
+        elif name not in (charted if key == "ceilings" else section.metrics or []):
+            among = "metrics" if section.charted is None or key == "floors" else "charted"
+            yield key, f"{name!r} is not among the {among} of this section."
+        elif key == "floors" and floors[name] > ceilings.get(name, 1):
+            yield key, f"{name!r} would be below {floors[name]} or above {ceilings[name]}: the floor is the lower one."
 
 
 def _function_and_arguments(call: ast.Call) -> tuple[Callable[..., Any], Mapping[str, ast.expr]]:

@@ -25,16 +25,19 @@ from trackkit import __version__, resources
 from trackkit.errors import ReportError
 from trackkit.language import SOURCE, said, say, speech, tag, translatable
 from trackkit.report import notebook
+from trackkit.report.conditions import conditions
 from trackkit.report.page import MIME as HEADER
 from trackkit.report.page import Header
 from trackkit.report.page_tables import is_table, on_page
 from trackkit.report.picture import drawings
+from trackkit.report.prose import paragraphs
 from trackkit.report.template import SKIN, Section, Template
 from trackkit.show import definitions
 from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.data import MIME as DATA
 from trackkit.show.findings import MIME as FINDING
+from trackkit.show.logo import logo
 from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, instant, number, percent, plain, round_percent
@@ -120,21 +123,21 @@ def script_json(value: Any) -> Markup:
 def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> dict[str, Any]:
     """Return everything that the template of the page, or another format, may show; plain data only."""
     colours = theme()
-    sections, header = _sections(template, executed, colours, facts.lang), _header(executed)
+    header = _header(executed)
+    sections = _sections(template, executed, colours, facts.lang, header["figures"])
     lead = _lead(sections, header["heading"] == template.title)
     pieces = [piece for section in sections for piece in section["pieces"]]
     every = [*pieces, *_folded(pieces)]
     used = definitions.used_in("".join(str(piece.get("html", "")) for piece in every))
-    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in every)]
-    needed += ["definitions.js"] if used else []
-    scripts = [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
+    scripts = _scripts(every, explains=bool(used))
     return {
         "lang": tag(facts.lang),
+        "logo": logo(colours),
         "title": template.title,
         "glossary": definitions.entries(used, facts.lang),
         "verdicts": said(VERDICTS, facts.lang),
         "words": said(WORDS, facts.lang),
-        "text": _paragraphs(template.text),
+        "text": paragraphs(template.text),
         "intervals": _of_intervals(template, every, facts.lang),
         "header": header,
         "lead": lead,
@@ -148,6 +151,13 @@ def contents(executed: NotebookNode, template: Template, facts: PageFacts) -> di
         "counted": [],
         **_made(facts, datetime.now(UTC)),
     }
+
+
+def _scripts(pieces: list[dict[str, Any]], explains: bool) -> list[str]:
+    """The scripts that pieces of a page need, and that of the marks which explain figures."""
+    needed = [name for name, part in SCRIPTS.items() if any(piece.get(part) for piece in pieces)]
+    needed += ["definitions.js"] if explains else []
+    return [resources.find(f"{SKIN}/{name}").read_text("utf-8") for name in needed]
 
 
 def _of_intervals(template: Template, pieces: list[dict[str, Any]], lang: str) -> str:
@@ -196,10 +206,24 @@ def _lead(sections: list[dict[str, Any]], is_titled: bool) -> str:
     return lead
 
 
-def _sections(template: Template, executed: NotebookNode, colours: Theme, lang: str) -> list[dict[str, Any]]:
-    """The sections in the template's order, without those in which the notebook shows nothing."""
-    every = [_section(section, executed, colours, place, lang) for place, section in enumerate(template.section, 1)]
+def _sections(
+    template: Template, executed: NotebookNode, colours: Theme, lang: str, figures: Mapping[str, float | None]
+) -> list[dict[str, Any]]:
+    """The sections in the template's order, without those in which the notebook shows nothing.
+
+    `figures` are those that conditions of paragraphs ask about.
+    """
+    every = [
+        _section(section, executed, colours, place, lang) | {"notes": _notes(section, figures)}
+        for place, section in enumerate(template.section, 1)
+    ]
     return [section for section in every if section["pieces"] or section["findings"]]
+
+
+def _notes(section: Section, figures: Mapping[str, float | None]) -> list[str]:
+    """The paragraphs whose conditions hold."""
+    kept = [note for note in section.note if all(each.holds(figures) for each in conditions(note.when))]
+    return [paragraph for note in kept for paragraph in paragraphs(note.text)]
 
 
 def _section(section: Section, executed: NotebookNode, colours: Theme, place: int, lang: str) -> dict[str, Any]:
@@ -219,7 +243,7 @@ def _section(section: Section, executed: NotebookNode, colours: Theme, place: in
         "name": section.name,
         "title": section.title,
         "findings": findings if section.finding else [],
-        "text": _paragraphs(section.text),
+        "text": paragraphs(section.text),
         "width": section.width,
         "folded": section.folded,
         "pieces": shown,
@@ -301,10 +325,6 @@ def _cell(row: Mapping[str, Any], field: Mapping[str, Any], lang: str) -> str:
     if number_format is None:
         return format(value, field["format"])
     return (percent if number_format["kind"] == "%" else number)(value, int(number_format["decimals"]), lang)
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
 
 
 def policy(scripts: list[str]) -> str:

@@ -21,7 +21,15 @@ from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.subscriptions import services
 from trackkit.analysis.unseen import Kinds, observed, unseen
 from trackkit.definition_sets import QUESTION_LABELS, QUESTIONS, SETS, definition_set
-from trackkit.engine.deliveries import is_hit, is_set_aside, number_hint, require_delivery, still_there, zone_of
+from trackkit.engine.deliveries import (
+    is_hit,
+    is_set_aside,
+    number_hint,
+    of_deliveries,
+    require_delivery,
+    still_there,
+    zone_of,
+)
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group, resolve
@@ -81,6 +89,7 @@ class Header:
     data_through: str = ""
     loads: list[str] = field(default_factory=list)
     version: tuple[int, str] | None = None  # of the store: number and id of its last load
+    figures: dict[str, float | None] = field(default_factory=dict)  # those that conditions of paragraphs ask about
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         rows = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*fact) for fact in self.facts)
@@ -212,7 +221,7 @@ def open_page(
     delivery = require_delivery(tables, delivery) if delivery else over.deliveries[0] if is_one(over) else ""
     over = None if delivery else over
     recipient = require_recipient(tables, recipient) if recipient else ""
-    words = by_definitions(template(report, lang), definitions)
+    words = by_definitions(of_delivery(template(report, lang), tables, delivery), definitions)
     if not (delivery or recipient or over or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient, or a scope.")
     if service is not None:
@@ -226,7 +235,24 @@ def open_page(
     header = _with_definitions(header, definitions, lang)
     header = header if delivery or recipient or over else _titled(header, words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    return Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
+    page = Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
+    return _with_figures(page)
+
+
+def of_delivery(words: Template, tables: Snapshot, delivery: str) -> Template:
+    """Return a template with what its variants say of the kind of a delivery; "" for none."""
+    if not (words.variant and delivery):
+        return words
+    kind = of_deliveries(tables, "delivery", [delivery]).select("typology_id", "message_type").first().collect()
+    return words.of_kind(*kind.row(0)) if kind.height else words
+
+
+def _with_figures(page: Page) -> Page:
+    """Measure what conditions of paragraphs ask about; nothing without any."""
+    if not page.template.asked:
+        return page
+    figures = page.headline(page.template.asked).select("metric", "value").rows()
+    return replace(page, header=replace(page.header, figures=dict(figures)))
 
 
 def asked_scope(tables: Snapshot, delivery: str, scope: str) -> Scope | None:
@@ -256,7 +282,7 @@ def _on_last_months(report: str, tables: Snapshot, words: Template, asked: str, 
     limits = limits if asked else pl.concat([limits, _earlier_limits(tables, chosen)])
     header = _titled(selection_header(tables, chosen, zone, lang), words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    return Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang)
+    return _with_figures(Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang))
 
 
 def _of_service(limits: pl.DataFrame) -> pl.DataFrame:

@@ -24,6 +24,8 @@ from trackkit.language import LOCALES, SOURCE, catalogue_file, languages, read, 
 from trackkit.metrics import BREAKDOWNS
 from trackkit.report.groups import LIST as GROUPS
 from trackkit.report.groups import titles_of
+from trackkit.report.headlines import LIST as HEADLINES
+from trackkit.report.headlines import labels_of
 from trackkit.report.notebook import NOTEBOOKS
 from trackkit.report.template import SKIN, TEMPLATES, words_of
 from trackkit.show.cells import headline
@@ -135,8 +137,9 @@ def _texts(node: ast.expr) -> list[str]:
 
 
 def _of_templates() -> Iterator[tuple[Phrase, str]]:
-    """The titles of groups, the words of the report templates, and the headings of the columns that they choose."""
+    """The titles of groups, the labels of the index, and of the report templates the words and headings of columns."""
     yield from ((title, GROUPS) for title in titles_of(resources.find(GROUPS)))
+    yield from ((label, HEADLINES) for label in labels_of(resources.find(HEADLINES)))
     for report, path in resources.files(TEMPLATES, "*.toml").items():
         if report in resources.files(NOTEBOOKS, "*.ipynb"):
             words, columns = words_of(path)

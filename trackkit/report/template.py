@@ -1,10 +1,10 @@
 """An analyst's template: a TOML per report that chooses, orders and words its sections. It cannot define formulas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from trackkit import resources, toml
 from trackkit.definition_sets import DefinitionSet, definition_set
@@ -12,6 +12,9 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import holes, require_language, say
 from trackkit.metrics import ADOBE, METRICS
 from trackkit.report import notebook
+from trackkit.report.conditions import conditions
+from trackkit.report.prose import require_links
+from trackkit.schema import MESSAGE_TYPES
 from trackkit.toml import Problem, Strict
 
 if TYPE_CHECKING:
@@ -39,7 +42,14 @@ def _distinct(values: Values) -> Values:
 
 # Translated, since readers see it; every other text of a template is a name.
 Words = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_in_language)]
-Prose = Annotated[str, StringConstraints(max_length=4_000), AfterValidator(_in_language)]
+# With links and bold; a translation of it is as strict.
+Prose = Annotated[
+    str,
+    StringConstraints(max_length=4_000),
+    AfterValidator(require_links),
+    AfterValidator(_in_language),
+    AfterValidator(require_links),
+]
 
 
 def _knows(*names: str) -> Callable[[str], str]:
@@ -86,11 +96,12 @@ OfOverdue = (
     ]
     | None
 )
-OfCeiling = Annotated[str, _LENGTH, AfterValidator(_knows("name", "rate", "parts", "limit")), _TRANSLATED] | None
+OfLimit = Annotated[str, _LENGTH, AfterValidator(_knows("name", "rate", "parts", "limit")), _TRANSLATED] | None
 OfDistance = Annotated[str, _LENGTH, AfterValidator(_knows("rate", "parts", "median")), _TRANSLATED] | None
 MetricName = Annotated[str, AfterValidator(_metric)]
 ReportName = Annotated[str, AfterValidator(_report)]
 Names = Annotated[list[str], Field(min_length=1, description="a list of names, each once"), AfterValidator(_distinct)]
+Decimals = Annotated[int, Field(ge=0, le=4, description="a whole number from 0 to 4")]
 Share = Annotated[float, Field(gt=0, le=1, description="a share above 0 and at most 1")]
 
 
@@ -153,17 +164,32 @@ class Tile(_WordedModel):
     metric: MetricName
     label: Words | None = None
     good: Literal["higher", "lower", "neither"] | None = None
+    decimals: Decimals | None = None
 
 
 class Look(_WordedModel):
-    """What is worth a look: a metric above what is advised in a mail domain, or not as usual; and where to look."""
+    """What is worth a look: a metric beyond a limit in a mail domain, or not as usual; and where to look."""
 
     metric: MetricName
     report: ReportName
     ceiling: Share | None = None
-    above: OfCeiling = None
+    above: OfLimit = None
+    floor: Share | None = None
+    below: OfLimit = None
     higher: OfDistance = None
     lower: OfDistance = None
+
+
+def _condition(text: str) -> str:
+    conditions(text)
+    return text
+
+
+class Note(_WordedModel):
+    """A paragraph of a section that stands there only while a condition holds on the figures of the whole page."""
+
+    when: Annotated[str, AfterValidator(_condition)]
+    text: Prose
 
 
 class Section(_WordedModel):
@@ -176,6 +202,7 @@ class Section(_WordedModel):
     show: Annotated[list[Literal["chart", "table"]], AfterValidator(_distinct)] = []
     folded: bool = False  # whether what it shows is behind a line to open; on paper it is open
     finding: bool = True  # whether what the notebook finds is the heading, with the title above it as its topic
+    note: list[Note] = []
     # Read by notebooks; each section of a notebook offers some of these.
     metrics: Names | None = None
     charted: Names | None = None
@@ -188,10 +215,44 @@ class Section(_WordedModel):
     days: Annotated[int, Field(ge=1, le=400)] | None = None
     lines: Annotated[int, Field(ge=5, le=400)] | None = None
     ceilings: dict[str, Share] | None = None
+    floors: dict[str, Share] | None = None
+    decimals: Decimals | None = None  # of rates, amounts and averages; by default as `wording.decimals_of`
 
 
-PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding"}
+OF_DELIVERIES = {"delivery", "deliveries", "scope"}  # parameters of reports about some deliveries
+CHANNELS = {name: code for code, name in MESSAGE_TYPES.items()}
+WISHES = {"labels", "floors", "decimals"}  # choices that no section needs
+PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding", "note"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
+
+
+def _channel(name: str) -> str:
+    if name not in CHANNELS:
+        raise ValueError(f"there is no channel {name!r}.{did_you_mean(name, CHANNELS)}")
+    return name
+
+
+class OfKind(_WordedModel):
+    """What differs on the page of a delivery of one typology, one channel, or both."""
+
+    typology: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    channel: Annotated[str, AfterValidator(_channel)] | None = None
+    title: Words | None = None
+    text: Prose | None = None
+    sections: Names | None = None
+    tiles: Annotated[list[MetricName], AfterValidator(_distinct)] | None = None
+    titles: dict[str, Words] = {}
+
+    @model_validator(mode="after")
+    def _is_of_a_kind(self) -> "OfKind":
+        if self.typology is None and self.channel is None:
+            raise ValueError("a variant needs a `typology` or a `channel`")
+        return self
+
+    def fits(self, typology: str | None, message_type: int | None) -> bool:
+        """Whether a delivery is of this kind."""
+        is_of_channel = self.channel is None or CHANNELS[self.channel] == message_type
+        return is_of_channel and self.typology in (None, typology)
 
 
 class Template(_WordedModel):
@@ -204,6 +265,7 @@ class Template(_WordedModel):
     lead: Lead = Lead()
     tile: Annotated[list[Tile], AfterValidator(_distinct)] = []
     look: list[Look] = []
+    variant: list[OfKind] = []
     section: list[Section] = Field(min_length=1)
 
     def __getitem__(self, name: str) -> Section:
@@ -217,6 +279,31 @@ class Template(_WordedModel):
     def names(self) -> list[str]:
         """The names of the sections, in the analyst's order."""
         return [section.name for section in self.section]
+
+    def of_kind(self, typology: str | None, message_type: int | None) -> "Template":
+        """Return the template of a delivery: with what the first variant that fits says otherwise."""
+        chosen = next((each for each in self.variant if each.fits(typology, message_type)), None)
+        if chosen is None:
+            return self
+        sections = self.section if chosen.sections is None else [self[name] for name in chosen.sections]
+        tiles = {tile.metric: tile for tile in self.tile}
+        named = [tiles.get(metric) or Tile(metric=metric) for metric in chosen.tiles or []]
+        changed = {
+            "title": chosen.title or self.title,
+            "text": self.text if chosen.text is None else chosen.text,
+            "tile": self.tile if chosen.tiles is None else named,
+            "section": [
+                section.model_copy(update={"title": chosen.titles.get(section.name, section.title)})
+                for section in sections
+            ],
+        }
+        return self.model_copy(update=changed)
+
+    @property
+    def asked(self) -> list[str]:
+        """The metrics that conditions of paragraphs ask about, each once."""
+        notes = [note for section in self.section for note in section.note]
+        return list(dict.fromkeys(each.metric for note in notes for each in conditions(note.when)))
 
 
 def template(report: str, lang: str = "en") -> Template:
@@ -266,6 +353,11 @@ def _tile_by(chosen: DefinitionSet, tile: Tile) -> Tile:
     return tile.model_copy(update={"metric": word.metric, "label": word.label or tile.label}) if word else tile
 
 
+def _same_in(chosen: DefinitionSet, note: Note) -> bool:
+    """Whether a set defines the metrics of a condition as the platform does, for whose figures its number is meant."""
+    return all(chosen.in_place_of(each.metric) is None for each in conditions(note.when))
+
+
 def _section_by(chosen: DefinitionSet, section: Section) -> Section:
     changed: dict[str, Any] = {}
     for key in ("metrics", "charted"):
@@ -273,10 +365,13 @@ def _section_by(chosen: DefinitionSet, section: Section) -> Section:
             changed[key] = list(dict.fromkeys(_meant_by(chosen, name) for name in _kept_by(chosen, names) or names))
     words = [word for name in section.metrics or [] if (word := chosen.in_place_of(name)) and word.metric]
     changed["labels"] = section.labels | {str(word.metric): word.label for word in words if word.label}
-    ceilings = {_meant_by(chosen, name): ceiling for name, ceiling in (section.ceilings or {}).items()}
+    for key in ("ceilings", "floors"):
+        if limits := getattr(section, key):
+            changed[key] = {_meant_by(chosen, name): limit for name, limit in limits.items()}
+    changed["note"] = [note for note in section.note if _same_in(chosen, note)]
     if any(_meant_by(chosen, name) != name for name in section.metrics or []):
         changed["text"] = ""  # it may speak of the platform's definitions
-    return section.model_copy(update=changed | ({"ceilings": ceilings} if ceilings else {}))
+    return section.model_copy(update=changed)
 
 
 def words_of(path: Path) -> tuple[list[str], list[str]]:
@@ -309,11 +404,39 @@ def misfits(
         for name in parsed.parameters
         if name not in names
     ]
+    problems += [Problem(str(path), *problem) for problem in _unanswerable(parsed, names)]
+    problems += [
+        Problem(str(path), "", f"variant.{key}", f"there is no section {name!r}.{did_you_mean(name, parsed.names)}")
+        for variant in parsed.variant
+        for key in ("sections", "titles")
+        for name in getattr(variant, key) or []
+        if name not in parsed.names
+    ]
+    if parsed.variant and "delivery" not in names:
+        problems.append(Problem(str(path), "", "variant", "this report is not about one delivery."))
     if parsed.interval and not _shows_intervals(parsed, book):
         problems.append(Problem(str(path), "", "interval", "no figure of this report has one."))
     for section in parsed.section:
         problems += [Problem(str(path), section.name, key, text) for key, text in _section_misfits(section, used)]
     return problems
+
+
+def _unanswerable(parsed: Template, parameters: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield conditions in a report that is not about deliveries, and limits of figures that no section measures."""
+    if "recipient" in parameters or not OF_DELIVERIES.intersection(parameters):
+        for section in parsed.section:
+            if section.note:
+                yield section.name, "note", "a condition is on figures of deliveries, which this report is not about."
+    measured = {name for section in parsed.section for name in section.metrics or []}
+    for look in parsed.look:
+        if look.floor and look.metric not in measured:
+            yield (
+                "",
+                "look.floor",
+                f"{look.metric!r} is not among the metrics of a section, which are measured by domain.",
+            )
+        if bool(look.floor) is not bool(look.below):
+            yield "", "look.floor", "a `floor` needs the sentence `below`, and `below` a `floor`."
 
 
 def _shows_intervals(parsed: Template, book: "NotebookNode") -> bool:
@@ -332,11 +455,11 @@ def _section_misfits(section: Section, used: dict[str, set[str]]) -> list[tuple[
         (key, f"this section does not offer it; it offers: {', '.join(sorted(offered)) or 'nothing'}.")
         for key in sorted(chosen - offered)
     ]
-    problems += [(key, "this section needs it.") for key in sorted(offered - chosen - {"labels"})]
+    problems += [(key, "this section needs it.") for key in sorted(offered - chosen - WISHES)]
     problems += [
         (key, f"there is no metric {name!r}.{did_you_mean(name, METRICS)}")
-        for key, names in (("metrics", section.metrics), ("charted", section.charted), ("ceilings", section.ceilings))
-        for name in names or []
+        for key in ("metrics", "charted", "ceilings", "floors")
+        for name in getattr(section, key) or []
         if name not in METRICS
     ]
     uncharted = [name for name in section.charted or [] if name in METRICS and name not in (section.metrics or [])]

@@ -19,10 +19,10 @@ HOURS, RECENT_DAYS = 48, 30
 Figures = dict[str, dict[str, dict[str, Any]]]
 
 
-def figures(tables: Snapshot, deliveries: Sequence[str]) -> Figures:
-    """Return the four rates of each delivery, by delivery and rate, beside what is usual (`analysis.usual`)."""
+def figures(tables: Snapshot, deliveries: Sequence[str], rates: Sequence[str] = RATES) -> Figures:
+    """Return rates of each delivery, by delivery and rate, beside what is usual (`analysis.usual`)."""
     each: Figures = {delivery: {} for delivery in deliveries}
-    for row in usual(tables, RATES, deliveries).drop("recent").iter_rows(named=True) if deliveries else ():
+    for row in usual(tables, rates, deliveries).drop("recent").iter_rows(named=True) if deliveries else ():
         each[row["delivery_id"]][row["metric"]] = row
     return each
 
@@ -33,9 +33,9 @@ def progress(tables: Snapshot, deliveries: Sequence[str]) -> dict[str, dict[str,
     return {row["delivery_id"]: row for row in measured.iter_rows(named=True)}
 
 
-def selected(tables: Snapshot, deliveries: Sequence[str]) -> dict[str, Any]:
-    """Return the rates of the tiles over some deliveries together, with their parts; None for what nobody can tell."""
-    return observed_together(tables, TILES, deliveries).row(0, named=True)
+def selected(tables: Snapshot, deliveries: Sequence[str], rates: Sequence[str] = TILES) -> dict[str, Any]:
+    """Return rates over some deliveries together, with their parts; None for what nobody can tell."""
+    return observed_together(tables, rates, deliveries).row(0, named=True)
 
 
 def opens_by_hour(tables: Snapshot, launches: pl.DataFrame) -> dict[str, list[int]]:

@@ -1,7 +1,5 @@
 """The index of a folder of reports: a gallery of its deliveries, with their figures and a link to each one's pages."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +22,9 @@ from trackkit.language import languages, say, several, speech, tag, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality import worst
 from trackkit.report.glossary import glossary_name
+from trackkit.report.headlines import SHORT as NAMES
+from trackkit.report.headlines import Headline, headlines
+from trackkit.report.html_page import policy
 from trackkit.report.page import scope_words
 from trackkit.report.template import SKIN
 from trackkit.runs.dossier import Dossiers
@@ -45,6 +46,7 @@ from trackkit.runs.gallery import (
 from trackkit.runs.leaves import NO_REPORTS, Leaf
 from trackkit.schema import MESSAGE_TYPES, STATES
 from trackkit.show.cells import fraction
+from trackkit.show.logo import logo
 from trackkit.show.theme import page_style, theme
 from trackkit.show.wording import NOT_AVAILABLE, figure, instant, number, plain, round_percent
 
@@ -54,14 +56,6 @@ MOST_LAUNCHES = 60  # in the trend
 PERIODS = (30, 90, 365)
 FINISHED = 95
 RUNNING = (51, 55, 61, 62, 71, 72)  # states in which messages go out, or are about to
-HEADINGS = translatable(
-    {
-        "delivery_rate": "Delivered",
-        "open_rate": "Opened",
-        "recipient_click_rate": "Clicked",
-        "click_to_open_rate": "Clicked of opened",
-    }
-)
 TREND = translatable("Open and click rates of the last {count} launches, without those still being sent")
 VERDICTS = translatable({"pass": "logs: pass", "warn": "logs: warning", "fail": "logs: failure"})
 SHORT = translatable(  # why a figure is unknown, in the width of a cell
@@ -99,17 +93,18 @@ def write_index(tables: Snapshot, dossiers: Dossiers, lang: str = "en") -> Path:
 
 def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
     script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     style = page_style(theme()) + "\n" + resources.find(STYLE).read_text("utf-8")
-    each = figures(tables, dossiers.listed["delivery_id"].to_list())
-    rows = _rows(tables, dossiers, each, lang)
+    chosen = headlines(lang)
+    shown = [headline.metric for headline in [*chosen.tile, *chosen.column]]
+    each = figures(tables, dossiers.listed["delivery_id"].to_list(), list(dict.fromkeys([*RATES, *shown])))
+    rows = _rows(tables, dossiers, each, [column.metric for column in chosen.column], lang)
     until = newest(tables, dossiers.listed)
     return {
-        "policy": f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
+        "policy": policy([script]),
+        "logo": logo(theme()),
         "style": Markup(style),
         "script": Markup(script),
-        "headings": [say(HEADINGS[name], lang) for name in RATES],
+        "headings": [column.name(lang) for column in chosen.column],
         "rows": rows,
         "channels": _distinct(row["channel"] for row in rows),
         **{f"{name}s": _distinct(row[name] for row in rows) for name in ("state", "verdict", "problem")},
@@ -118,10 +113,10 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "days": RECENT_DAYS,
         "until": instant(until, tables.timezone, lang=lang) if until else "",
         "finding": _finding(tables, dossiers.listed, each, until, lang),
-        "tiles": _tiles(tables, dossiers.listed, each, until, lang),
+        "tiles": _tiles(tables, dossiers.listed, each, until, chosen.tile, lang),
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
-        "selections": _selections(tables, dossiers, lang),
+        "selections": _selections(tables, dossiers, chosen.tile, lang),
         "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
         "glossaries": _glossaries(dossiers.folder, lang),
         **_made(tables.timezone, lang),
@@ -153,7 +148,7 @@ def _language(lang: str) -> str:
     return str(Locale.parse(lang).get_language_name() or tag(lang))
 
 
-def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> list[Row]:
+def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, columns: list[str], lang: str) -> list[Row]:
     """One row per delivery, with what it shows, what it is sorted by and what it is found by."""
     hours = opens_by_hour(tables, dossiers.listed)
     sent = progress(tables, dossiers.listed["delivery_id"].to_list())
@@ -161,15 +156,15 @@ def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> lis
         fact | {"rates": each[fact["delivery_id"]], "sent": sent.get(fact["delivery_id"], {})}
         for fact in dossiers.listed.to_dicts()
     ]
-    return [_row(fact, dossiers, hours.get(fact["delivery_id"], []), tables.timezone, lang) for fact in facts]
+    return [_row(fact, dossiers, hours.get(fact["delivery_id"], []), columns, tables.timezone, lang) for fact in facts]
 
 
-def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: str) -> Row:
+def _row(fact: Row, dossiers: Dossiers, hours: list[int], columns: list[str], timezone: str, lang: str) -> Row:
     delivery = fact["delivery_id"]
     leaves = dossiers.leaves_of(delivery)
     first, at = dossiers.first(delivery, lang), fact["launched_at"]
     day = dossiers.day(delivery)
-    rates = [fact["rates"][name] for name in RATES]
+    rates = [fact["rates"][name] for name in columns]
     launched = instant(day, lang=lang, weekday=True)
     return {
         "id": plain(delivery),
@@ -184,7 +179,7 @@ def _row(fact: Row, dossiers: Dossiers, hours: list[int], timezone: str, lang: s
         "at": at.timestamp() if at else None,
         "opens": _sparkline(hours, lang) if hours else "",
         "processed": _processed(fact["sent"], lang),
-        "rates": [_rate(name, rate, lang) for name, rate in zip(RATES, rates, strict=True)],
+        "rates": [_rate(name, rate, lang) for name, rate in zip(columns, rates, strict=True)],
         "compared": _compared(rates, lang),
         "is_compared": any(rate["is_different"] is not None for rate in rates),
         "channel": _word(fact["message_type"], MESSAGE_TYPES, lang),
@@ -211,15 +206,18 @@ def _processed(sent: Row, lang: str) -> Row:
     }
 
 
-def _selections(tables: Snapshot, dossiers: Dossiers, lang: str) -> list[Row]:
+def _selections(tables: Snapshot, dossiers: Dossiers, tiles: list[Headline], lang: str) -> list[Row]:
     """The campaigns, folders and other scopes that have pages: their names, what they are, and their figures."""
     rows = []
     for subject, scope in sorted(dossiers.selections.items(), key=lambda item: (item[1].kind, item[1].text)):
         heading, line = scope_words(scope, lang)
         leaves, first = dossiers.leaves_of(subject), dossiers.first(subject, lang)
-        facts = selected(tables, scope.deliveries)
-        wholes = {name: facts[str(METRICS[name].denominator)] for name in TILES}
-        rates = [(say(HEADINGS[name], lang), figure(name, facts[name], lang, wholes[name])) for name in TILES]
+        facts = selected(tables, scope.deliveries, [tile.metric for tile in tiles]) if tiles else {}
+        wholes = [facts[str(METRICS[tile.metric].denominator)] for tile in tiles]
+        rates = [
+            (tile.name(lang), figure(tile.metric, facts[tile.metric], lang, whole))
+            for tile, whole in zip(tiles, wholes, strict=True)
+        ]
         titles = dossiers.words(lang).titles
         failed = [dossiers.link(leaf, titles[leaf.report], lang) for leaf in leaves if leaf.error]
         rows.append(
@@ -345,8 +343,10 @@ def _back(today: date, days: int) -> str:
     return (today - timedelta(days=days)).isoformat()
 
 
-def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> list[Row]:
-    """Four figures on the deliveries of the last 30 days, each measured again over those that are compared."""
+def _tiles(
+    tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, listed: list[Headline], lang: str
+) -> list[Row]:
+    """Some figures on the deliveries of the last 30 days, each measured again over those that are compared."""
     real = sent_to_readers(tables, rows)
     chosen, kept = recent(real, until), _compared_of(real, each, until)
     tiles: list[Row] = [
@@ -357,7 +357,8 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime 
             "notes": _not_in_figures(real, chosen, kept, lang),
         }
     ]
-    for name, (frame, _) in together(tables, each, kept).items():
+    labels = {tile.metric: tile.label for tile in listed}
+    for name, (frame, _) in together(tables, each, kept, list(labels)).items():
         fact, metric = frame.row(0, named=True), METRICS[name]
         part, whole = fact[str(metric.numerator)], fact[str(metric.denominator)]
         rate = figure(name, fact[name], lang, whole)
@@ -365,7 +366,7 @@ def _tiles(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime 
         if name == "delivery_rate":
             title, value = say("Messages delivered", lang), figure("delivered", fact["delivered"], lang)
             of = _delivered(fact, rate, lang)
-        tiles.append({"name": title, "value": value, "of": of, "notes": []})
+        tiles.append({"name": labels[name] or title, "value": value, "of": of, "notes": []})
     return tiles
 
 
@@ -450,7 +451,7 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> Ro
         return {"trend": "", "trend_words": ""}
     names = ("open_rate", "recipient_click_rate")
     rates = {name: [each[fact["delivery_id"]][name] for fact in facts] for name in names}
-    lines = [(say(HEADINGS[name], lang), [row["value"] for row in rates[name]]) for name in names]
+    lines = [(say(NAMES[name], lang), [row["value"] for row in rates[name]]) for name in names]
     tips = [[_tip(name, row, dossiers, lang) for row in rates[name]] for name in names]
     days = [format_skeleton("MMMd", dossiers.day(fact["delivery_id"]), locale=lang) for fact in facts]
     words = say(TREND, lang, count=number(len(facts), lang=lang))
@@ -468,4 +469,4 @@ def _tip(name: str, row: Row, dossiers: Dossiers, lang: str) -> str:
     """What the point of a delivery says in the trend: its name, its day, the rate or why it is unknown."""
     rate = _rate(name, row, lang)
     label, day = dossiers.labels[row["delivery_id"]], instant(dossiers.day(row["delivery_id"]), lang=lang, weekday=True)
-    return "\n".join(filter(None, [label, day, f"{say(HEADINGS[name], lang)}: {rate['value']}", rate["why"]]))
+    return "\n".join(filter(None, [label, day, f"{say(NAMES[name], lang)}: {rate['value']}", rate["why"]]))

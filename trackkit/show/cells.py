@@ -135,17 +135,19 @@ def label_of(name: str, lang: str = "en") -> str:
     return say(METRICS[name].label, lang)
 
 
-def value_cell(row: Mapping[str, Any], name: str, lang: str) -> Cell:
-    """Show a count, an amount or an average; an average has its parts beneath."""
+def value_cell(row: Mapping[str, Any], name: str, lang: str, decimals: int | None = None) -> Cell:
+    """Show a count, an amount or an average; an average has its parts beneath. `decimals` as in `wording.figure`."""
     metric, value = METRICS[name], row[name]
     if why := why_unseen(row, *metric.parents, name):
         return unavailable(why, lang)
     if not metric.denominator:
-        return unavailable(_why(row, name), lang) if value is None else figure(name, value, lang)
-    return rate_cell(row, metric.numerator or name, metric.denominator, lang, name)
+        return unavailable(_why(row, name), lang) if value is None else figure(name, value, lang, None, decimals)
+    return rate_cell(row, metric.numerator or name, metric.denominator, lang, name, decimals)
 
 
-def rate_cell(row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None) -> Cell:
+def rate_cell(
+    row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, decimals: int | None = None
+) -> Cell:
     """Show one metric of a row as a share of another, with both numbers; `name` is the metric of this rate, if any."""
     if why := why_unseen(row, name or top, top, bottom):
         return unavailable(why, lang)
@@ -157,16 +159,24 @@ def rate_cell(row: Mapping[str, Any], top: str, bottom: str, lang: str, name: st
         return unavailable(why, lang, denominator=label_of(bottom, lang))
     rate = row[name] if name else row[top] / row[bottom]
     words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
-    shown = figure(name, rate, lang, row[bottom]) if name else percent(rate, lang=lang, of=row[bottom])
+    shown = figure(name, rate, lang, row[bottom], decimals) if name else percent(rate, decimals, lang, row[bottom])
     low, high = (row.get(bound) if name else None for bound in bounds_of(name or top))
-    return over(shown, parts, words) + bracketed(name or top, rate, low, high, row[bottom], lang)
+    return over(shown, parts, words) + bracketed(name or top, rate, low, high, row[bottom], lang, decimals)
 
 
-def bracketed(name: str, rate: float | None, low: float | None, high: float | None, of: float, lang: str) -> Markup:
+def bracketed(
+    name: str,
+    rate: float | None,
+    low: float | None,
+    high: float | None,
+    of: float,
+    lang: str,
+    decimals: int | None = None,
+) -> Markup:
     """Show the interval of a rate, small and in brackets; nothing if it has none, or cannot be observed."""
     if rate is None or low is None or high is None:
         return Markup("")
-    return Markup(' <span class="tk-range">({})</span>').format(between(name, rate, low, high, of, lang))
+    return Markup(' <span class="tk-range">({})</span>').format(between(name, rate, low, high, of, lang, decimals))
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:

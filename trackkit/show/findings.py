@@ -25,6 +25,7 @@ __all__ = [
     "above",
     "above_average",
     "acts_counted",
+    "below",
     "brought_most",
     "busiest",
     "busiest_hour",
@@ -362,6 +363,25 @@ def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: st
         return Finding(say("{label}: {rate} at {name}, advised at most {limit}", lang, **words))
     words["others"] = number(over.height - 1, lang=lang)
     return Finding(say("{label}: {rate} at {name} and {others} more above the advised {limit}", lang, **words))
+
+
+def below(rows: pl.DataFrame, column: str, metric: str, floor: float, lang: str = "en") -> Finding | None:
+    """Say which groups have a rate below what is wanted, the lowest first; or that none has.
+
+    In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there.
+    """
+    groups = _groups(rows, column, metric)
+    if groups.is_empty():
+        return None
+    label, limit = label_of(metric, lang), round_percent(floor, lang)
+    under = groups.filter(pl.col("rate") < floor).sort("rate")
+    if under.is_empty():
+        return Finding(say("{label}: nowhere below {limit}", lang, label=label, limit=limit))
+    words = {"label": label, "limit": limit, **_words(under.row(0, named=True), lang)}
+    if under.height == 1:
+        return Finding(say("{label}: {rate} at {name}, wanted at least {limit}", lang, **words))
+    words["others"] = number(under.height - 1, lang=lang)
+    return Finding(say("{label}: {rate} at {name} and {others} more below {limit}", lang, **words))
 
 
 def fastest_half(
@@ -1072,18 +1092,27 @@ def outlier(
 
 
 def limits_kept(
-    rows: pl.DataFrame, column: str, ceilings: Annotated[Mapping[str, float] | None, RATES], lang: str = "en"
+    rows: pl.DataFrame,
+    column: str,
+    ceilings: Annotated[Mapping[str, float] | None, RATES],
+    lang: str = "en",
+    floors: Annotated[Mapping[str, float] | None, RATES] = None,
 ) -> Finding | None:
-    """Say which groups have a rate above what is advised, for the first rate of which there are any; or that none has.
+    """Say which groups have a rate above its ceiling or below its floor, for the first such rate; or that none has.
 
-    In: a frame as for `above`, with the rates of `ceilings`.
+    In: a frame as for `above`, with the rates of `ceilings` and `floors`.
     """
-    limits = dict(ceilings or {})
+    limits, least = dict(ceilings or {}), dict(floors or {})
     is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]
     if is_over:
         return above(rows, column, is_over[0], limits[is_over[0]], lang)
-    checked = [metric for metric in limits if _groups(rows, column, metric).height]
-    return Finding(say("No domain is above what is advised", lang)) if checked and column == "domain" else None
+    is_under = [metric for metric, at in least.items() if (_groups(rows, column, metric)["rate"] < at).any()]
+    if is_under:
+        return below(rows, column, is_under[0], least[is_under[0]], lang)
+    checked = [metric for metric in [*limits, *least] if _groups(rows, column, metric).height]
+    if not checked or column != "domain":
+        return None
+    return Finding(say("No domain is beyond what is advised" if least else "No domain is above what is advised", lang))
 
 
 def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = "en") -> Finding | None:

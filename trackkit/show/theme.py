@@ -51,9 +51,20 @@ class Colours(Strict):
         return plain | {f"series-{place}": colour for place, colour in enumerate(self.series, 1)}
 
 
-class Theme(Strict):
-    """All colours and fonts of a report."""
+class Logo(Strict):
+    """A picture above every page, beside the theme; `words` are what it says, for those who do not see it."""
 
+    file: Annotated[str, StringConstraints(pattern=r"^[\w-]+\.(svg|png)$")] = Field(
+        description="the name of an .svg or .png beside the theme"
+    )
+    words: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    height: Annotated[int, Field(ge=12, le=120)] = 32  # pixels
+
+
+class Theme(Strict):
+    """All colours and fonts of a report, and its logo if it has one."""
+
+    logo: Logo | None = None
     fonts: Fonts
     light: Colours
     dark: Colours

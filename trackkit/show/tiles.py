@@ -125,9 +125,9 @@ def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
 def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
     """List what is worth a look, three facts at most: above what is advised in a mail domain, then not as usual.
 
-    In: a frame of `measure` by `domain`, with the metrics that have a ceiling in the template's `[[look]]`. Domains of
-    fewer than 30 messages, or of fewer than 3 cases, are left out. Each fact names, in `data-report`, the report that
-    shows more: `run` makes it a link. None if there is none.
+    In: a frame of `measure` by `domain`, with the metrics that have a ceiling or a floor in the template's `[[look]]`.
+    Domains of fewer than 30 messages are left out, and above a ceiling those of fewer than 3 cases. Each fact names, in
+    `data-report`, the report that shows more: `run` makes it a link. None if there is none.
     """
     rows = {each["metric"]: each for each in page.headline([each.metric for each in page.template.look]).to_dicts()}
     facts = [*_above(page, by_domain), *_unusual(page, rows)]
@@ -165,7 +165,10 @@ def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, 
     if values["value"] is None:
         value, beneath = say(NOT_AVAILABLE, lang), say(_why(values, rows), lang, **_named(values, lang))
     else:
-        value, beneath = _value(values, lang), _parts(values, rows.get(COUNT_OF.get(name, "")), lang)
+        value, beneath = (
+            _value(values, lang, tile.decimals if tile else None),
+            _parts(values, rows.get(COUNT_OF.get(name, "")), lang),
+        )
     kind, words = ("", "") if silent and values["median"] is None else _against_usual(values, tile, lang)
     return Markup(
         '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}{}</span>'
@@ -182,12 +185,12 @@ def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, 
     )
 
 
-def _value(values: Row, lang: str) -> str:
-    """A figure; a sum of money is whole from a thousand on, since a tile is narrow."""
+def _value(values: Row, lang: str, decimals: int | None = None) -> str:
+    """A figure; a sum of money is whole from a thousand on, since a tile is narrow, unless `decimals` are chosen."""
     metric = METRICS[values["metric"]]
-    if metric.unit == CURRENCY and not metric.denominator and abs(values["value"]) >= WHOLE_FROM:
+    if decimals is None and metric.unit == CURRENCY and not metric.denominator and abs(values["value"]) >= WHOLE_FROM:
         return number(values["value"], lang=lang)
-    return figure(values["metric"], values["value"], lang, values["whole"])
+    return figure(values["metric"], values["value"], lang, values["whole"], decimals)
 
 
 def _parts(values: Row, count: Row | None, lang: str) -> str:
@@ -412,22 +415,31 @@ Fact = tuple[float, str, str]  # its weight, the report that shows more, a sente
 
 
 def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
-    """Yield the domain that is furthest above what is advised, for each metric that has a ceiling."""
+    """Yield the domain that is furthest above its ceiling or below its floor, for each metric that has one."""
     for each in page.template.look:
         part, whole = METRICS[each.metric].numerator, METRICS[each.metric].denominator
-        if not (each.ceiling and each.above and part and whole and each.metric in by_domain.columns):
+        if not (part and whole and each.metric in by_domain.columns):
             continue
-        is_above = (pl.col(whole) >= LEAST) & (pl.col(part) >= CASES) & (pl.col(each.metric) > each.ceiling)
-        rates = by_domain.filter(is_above, pl.col("domain").is_not_null())
-        for values in rates.sort(each.metric, descending=True).head(1).iter_rows(named=True):
-            rate = values[each.metric]
-            words = {
-                "name": clipped(values["domain"], 60),
-                "rate": percent(rate, lang=page.lang, of=values[whole]),
-                "parts": cells.fraction(values[part], values[whole], page.lang),
-                "limit": round_percent(each.ceiling, page.lang),
-            }
-            yield 100 + rate / each.ceiling, each.report, each.above.format(**words)
+        rate, rows = pl.col(each.metric), by_domain.filter(pl.col(whole) >= LEAST, pl.col("domain").is_not_null())
+        if each.ceiling and each.above:
+            over = rows.filter(pl.col(part) >= CASES, rate > each.ceiling).sort(rate, descending=True).head(1)
+            for values in over.iter_rows(named=True):
+                words = _of_domain(values, each.metric, each.ceiling, page.lang)
+                yield 100 + values[each.metric] / each.ceiling, each.report, each.above.format(**words)
+        if each.floor and each.below:
+            for values in rows.filter(rate < each.floor).sort(rate).head(1).iter_rows(named=True):
+                words = _of_domain(values, each.metric, each.floor, page.lang)
+                yield 101 + (1 - values[each.metric] / each.floor), each.report, each.below.format(**words)
+
+
+def _of_domain(values: Row, metric: str, limit: float, lang: str) -> dict[str, str]:
+    part, whole = METRICS[metric].parents
+    return {
+        "name": clipped(values["domain"], 60),
+        "rate": percent(values[metric], lang=lang, of=values[whole]),
+        "parts": cells.fraction(values[part], values[whole], lang),
+        "limit": round_percent(limit, lang),
+    }
 
 
 def _unusual(page: Headed, rows: Mapping[str, Row]) -> Iterator[Fact]:

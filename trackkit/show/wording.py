@@ -129,20 +129,25 @@ def _half_up(write: Callable[..., str], value: float, form: str, lang: str) -> s
         return write(value, format=form, locale=lang)
 
 
-def figure(name: str, value: float | None, lang: str = "en", of: float | None = None) -> str:
+def figure(
+    name: str, value: float | None, lang: str = "en", of: float | None = None, decimals: int | None = None
+) -> str:
     """Return the value of a metric in its unit: a rate in percent, money with two decimals, a count whole.
 
-    `of` is what the rate divides by.
+    `of` is what the rate divides by. `decimals`, if given, are those of rates, amounts and averages.
 
     >>> figure("open_rate", 0.75), figure("transaction_amount", 154.0), figure("unique_opens", 3)
     ('75.00%', '154.00', '3')
     >>> figure("open_rate", 0.75, of=4), figure("complaint_rate", 0.0, of=4)
     ('75.0%', '0.000%')
+    >>> figure("open_rate", 0.752, of=4, decimals=0), figure("sales_amount", 154.0, decimals=0)
+    ('75%', '154')
     """
     metric = METRICS[name]
     if metric.unit == RATIO:
-        return percent(value, None, lang, of, DECIMALS.get(name, 0))
-    return number(value, 2 if metric.unit == CURRENCY or metric.denominator else 0, lang)
+        return percent(value, decimals, lang, of, DECIMALS.get(name, 0))
+    places = 2 if decimals is None else decimals
+    return number(value, places if metric.unit == CURRENCY or metric.denominator else 0, lang)
 
 
 def round_percent(value: float, lang: str = "en") -> str:
@@ -163,13 +168,15 @@ def with_share(count: int, share: float, of: float | None, lang: str = "en") -> 
     return f"{number(count, lang=lang)} ({percent(share, lang=lang, of=of)})"
 
 
-def between(name: str, value: float, low: float, high: float, of: float, lang: str = "en") -> str:
+def between(
+    name: str, value: float, low: float, high: float, of: float, lang: str = "en", decimals: int | None = None
+) -> str:
     """Return the bounds of a rate, with the decimals that the rate itself has.
 
     >>> between("open_rate", 0.3875, 0.3703, 0.40505, 3014), between("complaint_rate", 0.001, 0.00034, 0.0029, 3014)
     ('37.0–40.5%', '0.034–0.290%')
     """
-    places = max(DECIMALS.get(name, 0), decimals_of(value, of))
+    places = max(DECIMALS.get(name, 0), decimals_of(value, of)) if decimals is None else decimals
     return f"{number(100 * low, places, lang)}–{percent(high, places, lang)}"
 
 

@@ -78,7 +78,9 @@ RATE_ROWS = {
     **{"order": pl.Int64, "group": pl.String, "name": pl.String, "place": pl.Int64, "rate": pl.Float64},
     **{"numerator": pl.Int64, "denominator": pl.Int64, "over": pl.String},
 }
-ADVISED, OF_ALL = translatable(("{label}, advised up to {rate}", "{label}, all: {rate}"))
+ADVISED, AT_LEAST, OF_ALL = translatable(
+    ("{label}, advised up to {rate}", "{label}, at least {rate}", "{label}, all: {rate}")
+)
 APART_FROM_DAY = " · "
 MOST_NAMED = 3  # deliveries that a chart does not draw
 SINCE_LAUNCH: Mapping[bool, str] = translatable(  # by whether the delivery is not over
@@ -270,22 +272,27 @@ def rate_bars(
     ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
     total: pl.DataFrame | None = None,
     timezone: str = "UTC",
+    floors: Annotated[Mapping[str, float] | None, RATES] = None,
 ) -> alt.LayerChart:
     """Draw rates by group, a dot for each rate, in the order of the frame.
 
     In: a frame of `measure` with the column `by`, the rates and their parts, or of `several.side_by_side`: names of
     deliveries are followed by the day of the launch. A rate that is null has no dot, which the description explains if
     the frame does; if all are 0, or there are none, nothing is drawn. A dashed line marks each rate's ceiling in
-    `ceilings`, and what is above is written beside its dot; or the rates of `total`, a frame of `measure` with one row.
+    `ceilings`, or its floor in `floors`, and what is above or below is written beside its dot; or else a line marks the
+    rates of `total`, a frame of `measure` with one row.
     """
     shown, rates = canvas.readable(measured, by), rates or []
-    drawn = [_rate_rows(shown, by, name, place, lang, ceilings) for place, name in enumerate(rates)]
+    drawn = [_rate_rows(shown, by, name, place, lang, ceilings, floors) for place, name in enumerate(rates)]
     rows = pl.concat([pl.DataFrame(schema=RATE_ROWS), *drawn], how="vertical_relaxed")
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
-    names, lines = [say(METRICS[name].label, lang) for name in rates], _lines(rates, ceilings, total, lang)
-    line = ADVISED if ceilings else OF_ALL
+    names, lines = (
+        [say(METRICS[name].label, lang) for name in rates],
+        _lines(rates, {**(floors or {}), **(ceilings or {})}, total, lang),
+    )
+    said_of = dict.fromkeys(floors or {}, AT_LEAST) | dict.fromkeys(ceilings or {}, ADVISED)
     words = [
-        say(line, lang, label=label, rate=lines[name].words) if name in lines else label
+        say(said_of.get(name, OF_ALL), lang, label=label, rate=lines[name].words) if name in lines else label
         for name, label in zip(rates, names, strict=True)
     ]
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
@@ -333,11 +340,11 @@ def _with_reasons(rows: Sequence[tuple[str, str | None]], lang: str) -> str:
 
 
 def _lines(
-    rates: Sequence[str], ceilings: Mapping[str, float] | None, total: pl.DataFrame | None, lang: str
+    rates: Sequence[str], limits: Mapping[str, float], total: pl.DataFrame | None, lang: str
 ) -> dict[str, shapes.Mark]:
-    """The lines, by rate: at the ceilings, or at the rates of all groups together where they are known."""
-    if ceilings or total is None or total.is_empty():
-        limits = {name: at for name, at in (ceilings or {}).items() if name in rates}
+    """The lines, by rate: at the limits, or at the rates of all groups together where they are known."""
+    if limits or total is None or total.is_empty():
+        limits = {name: at for name, at in limits.items() if name in rates}
         words = {name: round_percent(at, lang) for name, at in limits.items()}
         return {name: shapes.Mark(at, words[name], is_limit=True) for name, at in limits.items()}
     row = total.row(0, named=True)
@@ -370,12 +377,22 @@ def _link_colours(rows: pl.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def _rate_rows(
-    measured: pl.DataFrame, by: str, name: str, place: int, lang: str, ceilings: Mapping[str, float] | None
+    measured: pl.DataFrame,
+    by: str,
+    name: str,
+    place: int,
+    lang: str,
+    ceilings: Mapping[str, float] | None,
+    floors: Mapping[str, float] | None,
 ) -> pl.DataFrame:
-    """The rows of one rate; `over` is the rate in words where it is above its ceiling."""
-    metric, ceiling = METRICS[name], (ceilings or {}).get(name)
+    """The rows of one rate; `over` is the rate in words where it is above its ceiling or below its floor."""
+    metric, ceiling, floor = METRICS[name], (ceilings or {}).get(name), (floors or {}).get(name)
     over = [
-        f"▲ {percent(rate, lang=lang, of=of)}" if ceiling and rate and rate > ceiling else None
+        f"▲ {percent(rate, lang=lang, of=of)}"
+        if ceiling and rate and rate > ceiling
+        else f"▼ {percent(rate, lang=lang, of=of)}"
+        if floor and rate is not None and rate < floor
+        else None
         for rate, of in measured.select(name, metric.denominator or name).rows()
     ]
     return measured.with_row_index("order").select(

@@ -5,6 +5,7 @@ objects, which callers can restyle.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import polars as pl
@@ -100,15 +101,16 @@ def metric_table(
     over: str | None = None,
     labels: Annotated[Labels | None, OneOf(METRICS, [LABEL])] = None,
     lang: str = "en",
+    decimals: int | None = None,
 ) -> GT:
     """Show metrics one below the other: label, value, rate beside its numerator / denominator.
 
     In: a frame of `measure` with one row that holds `metrics` and, if given, `over`: every count is also shown as a
     share of that metric, as the platform does ("every rate / Success"). The label "label" is the heading of the
-    labels. Raises RequestError for another frame.
+    labels. `decimals`, if given, are those of rates, amounts and averages. Raises RequestError for another frame.
     """
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
-    rows = [_metric_cells(row, name, over, labels or {}, lang) for name in metrics]
+    rows = [_metric_cells(row, name, over, labels or {}, lang, decimals) for name in metrics]
     words = said(METRIC_WORDS, lang)
     words[LABEL] = (labels or {}).get(LABEL, words[LABEL])
     shown = {name: heading for name, heading in words.items() if any(row[name] for row in rows)}
@@ -137,15 +139,17 @@ def _metric_data(
     return table_data("metrics", fields, rows)
 
 
-def _metric_cells(row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str) -> dict[str, Cell]:
+def _metric_cells(
+    row: Mapping[str, Any], name: str, over: str | None, labels: Labels, lang: str, decimals: int | None
+) -> dict[str, Cell]:
     metric = METRICS[name]
     label = marked(labels.get(name, cells.label_of(name, lang)), name, lang)
     if metric.is_rate:
-        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name)
+        rate = cells.rate_cell(row, metric.numerator or name, metric.denominator or name, lang, name, decimals)
         return {"label": label, "value": "", "rate": rate}
     shared = over is not None and name != over and not metric.denominator and not row.get(f"why {name}")
-    rate = cells.rate_cell(row, name, over or name, lang) if shared else ""
-    return {"label": label, "value": cells.value_cell(row, name, lang), "rate": rate}
+    rate = cells.rate_cell(row, name, over or name, lang, None, decimals) if shared else ""
+    return {"label": label, "value": cells.value_cell(row, name, lang, decimals), "rate": rate}
 
 
 def breakdown_table(
@@ -156,21 +160,24 @@ def breakdown_table(
     labels: Annotated[Labels | None, OneOf(METRICS, BREAKDOWNS)] = None,
     lang: str = "en",
     ceilings: Annotated[Mapping[str, float] | None, RATES] = None,
+    floors: Annotated[Mapping[str, float] | None, RATES] = None,
+    decimals: int | None = None,
 ) -> GT:
     """Show metrics side by side, one row per group; each rate above its numerator / denominator.
 
     In: a frame of `measure` with the column `by`; `total`, the same metrics in one row, measured separately since
     distinct counts do not add up; it also says once why a metric cannot be observed. A rate above its ceiling in
-    `ceilings` is marked, in words and not by colour alone.
+    `ceilings`, or below its floor in `floors`, is marked, in words and not by colour alone. `decimals`, if given, are
+    those of rates, amounts and averages.
     """
-    limits = ceilings or {}
+    limits = Limits(ceilings or {}, floors or {})
     words = {by: cells.headline(by, lang)} | {name: cells.label_of(name, lang) for name in metrics} | dict(labels or {})
     rows = [
-        {by: short(group(row[by], lang)), **_group_cells(row, metrics, limits, lang, brief=total is not None)}
+        {by: short(group(row[by], lang)), **_group_cells(row, metrics, limits, lang, decimals, brief=total is not None)}
         for row in measured.iter_rows(named=True)
     ]
     if total is not None:
-        total_cells = _group_cells(cells.only_row(total, metrics), metrics, limits, lang)
+        total_cells = _group_cells(cells.only_row(total, metrics), metrics, limits, lang, decimals)
         rows.append({by: cells.bold(say(cells.TOTAL, lang)), **total_cells})
     fields = [DataField(by, words[by], "text"), *cells.metric_fields(metrics, measured.columns, words, lang)]
     raw = [row | {by: group(row[by], lang)} for row in measured.iter_rows(named=True)]
@@ -180,27 +187,48 @@ def breakdown_table(
     return cells.presented(rows, shown, metrics, data)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What rates should not be above, and what not below, by metric."""
+
+    ceilings: Mapping[str, float]
+    floors: Mapping[str, float]
+
+    def broken(self, name: str, rate: float | None, lang: str) -> str:
+        """Say which limit a rate breaks; "" if it keeps to both, or is unknown."""
+        ceiling, floor = self.ceilings.get(name), self.floors.get(name)
+        if rate is not None and ceiling is not None and rate > ceiling:
+            return "▲ " + say("above {ceiling}", lang, ceiling=round_percent(ceiling, lang))
+        if rate is not None and floor is not None and rate < floor:
+            return "▼ " + say("below {floor}", lang, floor=round_percent(floor, lang))
+        return ""
+
+
 def group(name: str | None, lang: str = "en") -> str:
     """Return the name of a group: our words for the others and the unknown are translated, any other is kept."""
     return say(cells.UNKNOWN if name is None else cells.OTHERS, lang) if name in (None, cells.OTHERS) else str(name)
 
 
 def _group_cells(
-    row: Mapping[str, Any], metrics: Sequence[str], ceilings: Mapping[str, float], lang: str, brief: bool = False
+    row: Mapping[str, Any],
+    metrics: Sequence[str],
+    limits: Limits,
+    lang: str,
+    decimals: int | None,
+    brief: bool = False,
 ) -> dict[str, Cell]:
     shown = {
         name: cells.briefly(why, lang)
         if brief and (why := cells.why_unseen(row, name))
-        else cells.value_cell(row, name, lang)
+        else cells.value_cell(row, name, lang, decimals)
         for name in metrics
     }
-    over = {name: limit for name, limit in ceilings.items() if name in shown and (row[name] or 0) > limit}
-    return shown | {name: _marked(shown[name], limit, lang) for name, limit in over.items()}
+    beyond = {name: words for name in metrics if (words := limits.broken(name, row[name], lang))}
+    return shown | {name: _marked(shown[name], words) for name, words in beyond.items()}
 
 
-def _marked(cell: Cell, ceiling: float, lang: str) -> Cell:
-    words = say("above {ceiling}", lang, ceiling=round_percent(ceiling, lang))
-    return Markup('{}<span class="tk-over">▲ {}</span>').format(cell, words)
+def _marked(cell: Cell, words: str) -> Cell:
+    return Markup('{}<span class="tk-over">{}</span>').format(cell, words)
 
 
 def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:
