@@ -37,11 +37,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it
     "schema": {"errors", "language"},
     "metrics": {"listing", "errors", "schema", "language"},
+    "frames": {"metrics"},
     "definition_sets": {"errors", "toml", "language", "metrics"},
     # raw logs in: to the canonical store, each load judged
     "demo": {"errors", "schema"},
     "sources": {"plain", "listing", "errors", "toml", "project", "schema"},
-    "engine": {"listing", "errors", "clock", "schema", "metrics", "definition_sets"},
+    "engine": {"listing", "errors", "clock", "schema", "metrics", "frames", "definition_sets"},
     "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
     "store": {"plain", "listing", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},

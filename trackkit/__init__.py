@@ -116,7 +116,7 @@ def _shown(module: ModuleType) -> ModuleType:
         if isinstance(own, ModuleType):
             _shown(own)
         elif isinstance(own, FunctionType) and module.__name__.startswith("trackkit.show."):
-            vars(module)[name] = import_module("trackkit.show.frames").any_frame(own)
+            vars(module)[name] = import_module("trackkit.frames").any_frame(own)
     return module
 
 

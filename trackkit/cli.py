@@ -306,6 +306,12 @@ def formats(as_json: bool) -> None:
 @_scope
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
 @click.option(
+    "--join",
+    multiple=True,
+    metavar="KEY=FILE…",
+    help="A CSV or Parquet file by a key, as recipient_id=crm.csv: its columns are further breakdowns.",
+)
+@click.option(
     "--activity",
     type=click.Choice(["all", "human"]),
     default="all",
@@ -330,6 +336,7 @@ def measure(
     delivery: tuple[str, ...],
     scope: tuple[str, ...],
     where: str | None,
+    join: tuple[str, ...],
     activity: str,
     timezone: str,
     engine: str,
@@ -341,16 +348,17 @@ def measure(
 
     A --scope is measured over its deliveries, each of them a row unless --by says otherwise.
     """
+    from trackkit.engine import joins
     from trackkit.engine.measure import measure as measured
     from trackkit.engine.measure import not_added
     from trackkit.store import answered, open_store
 
-    tables, groups = open_store(store), _list(by) or []
+    tables, groups, joined = open_store(store), _list(by) or [], joins.read(_parameters(join, "A --join", "key=file"))
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
         options = (_chosen(snapshot, delivery, scope), where, timezone, engine, activity)
-        frame = measured(snapshot, _list(metrics), groups, *options, interval=interval, definitions=definitions)
-        return frame, not_added(frame, snapshot, groups, *options)
+        frame = measured(snapshot, _list(metrics), groups, *options, interval, definitions, joined)
+        return frame, not_added(frame, snapshot, groups, *options, join=joined)
 
     frame, unadded = answered(tables, answer)
     if unadded:
@@ -932,7 +940,7 @@ def _flush() -> int:
     return 0
 
 
-_MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "-p": "-p", "--parameter": "-p"}
+_MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "--join": "--join", "-p": "-p", "--parameter": "-p"}
 _COMMANDS_WITH_ARGUMENT = ("render", "preview")
 
 
@@ -983,10 +991,10 @@ def _list(words: str | None) -> list[str] | None:
     return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
 
 
-def _parameters(texts: tuple[str, ...]) -> dict[str, str]:
+def _parameters(texts: tuple[str, ...], what: str = "A parameter", form: str = "name=value") -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise RequestError(f"A parameter is given as name=value, not {text!r}.")
+            raise RequestError(f"{what} is given as {form}, not {text!r}.")
     return dict(text.split("=", 1) for text in texts)
 
 

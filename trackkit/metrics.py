@@ -1097,11 +1097,11 @@ def made_of(value: str) -> tuple[str, ...]:
     return VALUES[value][0] if value in VALUES else (value,)
 
 
-def breakdowns_of(name: str) -> tuple[str, ...]:
+def breakdowns_of(name: str, breakdowns: Mapping[str, tuple[str, ...]] = BREAKDOWNS) -> tuple[str, ...]:
     """Return what a metric can be broken down by: the columns that all its sources have.
 
     >>> [name for name in breakdowns_of("open_rate") if name not in OF_DELIVERIES]
     ['delivery_id', 'domain', 'country']
     """
     sources = sources_of(name)
-    return tuple(column for column, carriers in BREAKDOWNS.items() if sources <= set(carriers))
+    return tuple(column for column, carriers in breakdowns.items() if sources <= set(carriers))
