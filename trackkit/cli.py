@@ -131,11 +131,13 @@ def _is_worse(fail_on: str | None, verdict: str) -> bool:
 @click.pass_context
 def app(context: click.Context, debug: bool, project: Path | None, verbose: bool) -> None:
     """Raw e-mail tracking logs to exact indicators and reports."""
-    from trackkit.project_options import defaults, told, working_in
+    from trackkit.project_options import defaults, knowing_metrics, told, working_in
 
     if context.invoked_subcommand != "init":
         context.with_resource(working_in(project))
         context.default_map = defaults(app)
+        if context.invoked_subcommand != "check":
+            context.with_resource(knowing_metrics())
         for sentence in told(verbose):
             _print_notice(sentence)
 
@@ -400,7 +402,8 @@ def metrics(as_json: bool, markdown: bool) -> None:
     elif as_json:
         _print_json(records())
     else:
-        _print_records([{name: record[name] for name in ("name", "label", "unit", "formula")} for record in records()])
+        brief = ("name", "label", "unit", "formula", *(["of"] if any(record["of"] for record in records()) else []))
+        _print_records([{name: record[name] for name in brief} for record in records()])
 
 
 @app.command()
@@ -847,6 +850,7 @@ def check(folder: Path | None) -> None:
     Each problem names file, section, key and the nearest word. Without DIR, what the project or the package has is
     checked. Rules of the package's own notebooks (no arithmetic, only `import trackkit`) are not asked of yours.
     """
+    from trackkit import own_metrics
     from trackkit.definition_sets import check as check_sets
     from trackkit.report.checks import check as checked
     from trackkit.report.checks import missing_words
@@ -854,6 +858,7 @@ def check(folder: Path | None) -> None:
     from trackkit.sources.feeds.feed import check_maps
 
     problems = [*checked(folder), *check_maps(folder), *retention.check(folder), *check_sets(folder)]
+    problems += own_metrics.check(folder)
     for problem in problems:
         _print_notice(str(problem))
     if problems:

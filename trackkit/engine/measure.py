@@ -52,7 +52,7 @@ ENGINES = ("polars", "spark")
 
 def measure(
     tables: Measurable,
-    metrics: str | Sequence[str] | None = None,
+    metrics: str | Metric | Sequence[str | Metric] | None = None,
     by: str | Sequence[str] = "delivery_id",
     delivery: Deliveries = None,
     where: str | pl.Expr | None = None,
@@ -81,6 +81,8 @@ def measure(
 
     `where` may also be a condition of polars on the same columns: `pl.col("domain") == "post.example"`.
 
+    `metrics` may also be ones made by `trackkit.metric`, with the counts that they are made of if those are made, too.
+
     `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
     null where the rate is, and for rates without an interval (`Metric.interval`).
@@ -108,6 +110,11 @@ def measure(
     >>> measure(Snapshot({"event": clicks}), "click_to_open_rate").to_dicts()
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
+    if own := _own_among(metrics):
+        with METRICS.having(own):
+            options = (by, delivery, where, timezone, engine, activity, interval, definitions, join)
+            return measure(tables, _names_of(metrics), *options)
+    metrics = _names_of(metrics)
     if definitions != ADOBE:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
@@ -135,6 +142,20 @@ def measure(
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
     return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def _own_among(metrics: str | Metric | Sequence[str | Metric] | None) -> dict[str, Metric]:
+    """The metrics of one's own, by name, that are not known yet."""
+    asked = [metrics] if isinstance(metrics, Metric) else metrics or ()
+    own = {each.name: each for each in asked if isinstance(each, Metric)}
+    return {name: each for name, each in own.items() if name not in METRICS or METRICS[name] != each}
+
+
+def _names_of(metrics: str | Metric | Sequence[str | Metric] | None) -> str | list[str] | None:
+    if metrics is None or isinstance(metrics, str):
+        return metrics
+    asked = [metrics] if isinstance(metrics, Metric) else metrics
+    return [each.name if isinstance(each, Metric) else each for each in asked]
 
 
 def _tests(where: str | pl.Expr | None, joins: Joins, timezone: str) -> list[pl.Expr]:
