@@ -7,6 +7,7 @@ import pytest
 
 import trackkit as tk
 from tests.test_joins import CRM, _tables
+from tests.test_project import trackkit
 from trackkit.cli import app
 from trackkit.engine.measure import measure
 from trackkit.errors import RequestError
@@ -99,6 +100,21 @@ def test_a_name_is_declared_once(tmp_path: Path) -> None:
     folder = _project(tmp_path)
     (folder / "metrics" / "web.toml").write_text(DECLARED)
     assert "vip.toml declares it already" in str(check(folder)[0])
+
+
+def test_a_projects_metric_is_shown_in_a_table(tmp_path: Path, demo_store: Path, delivery: str) -> None:
+    project = _project(tmp_path / "mine", DECLARED.replace(', domain = ["x.example"]', ""))
+    trackkit(tmp_path, "init", "mine", "--only", "tracking_indicators")
+    template = project / "reports_templates" / "tracking_indicators.toml"
+    for listed in ('["delivery_rate", "open_rate",', '["delivered", "complaint_rate", "open_rate",'):
+        text = template.read_text("utf-8")
+        assert listed in text
+        template.write_text(text.replace(listed, f'{listed} "eight_rate",'), "utf-8")
+    command = ["render", "tracking_indicators", "--store", demo_store, "--delivery", delivery, "--out", "out"]
+    made = trackkit(tmp_path, "--project", project, *command)
+    page = (tmp_path / made.stdout.strip()).read_text("utf-8")
+    assert "Rate of the eighth" in page and "Messages clicked on at x.example out of those delivered." in page
+    trackkit(project, "check")
 
 
 def test_a_projects_metrics_on_the_command_line(

@@ -403,7 +403,7 @@ def metrics(as_json: bool, markdown: bool) -> None:
         _print_json(records())
     else:
         brief = ("name", "label", "unit", "formula", *(["of"] if any(record["of"] for record in records()) else []))
-        _print_records([{name: record[name] for name in brief} for record in records()])
+        _print_records([{name: record[name] or "trackkit" for name in brief} for record in records()])
 
 
 @app.command()
@@ -845,27 +845,37 @@ def verify(store: str) -> None:
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
-    """Check templates, notebooks, translations, maps of formats and definition sets.
+    """Check templates, notebooks, metrics, translations, maps of formats and definition sets.
 
     Each problem names file, section, key and the nearest word. Without DIR, what the project or the package has is
     checked. Rules of the package's own notebooks (no arithmetic, only `import trackkit`) are not asked of yours.
     """
-    from trackkit import own_metrics
+    from trackkit.metrics import METRICS
+    from trackkit.own_metrics import in_order
+
+    with METRICS.having(in_order(folder)):
+        problems, missing = _checked(folder)
+    for problem in problems:
+        _print_notice(str(problem))
+    if problems:
+        raise click.exceptions.Exit(2)
+    for sentence in missing:
+        _print_notice(sentence)
+    _print_text("Templates and notebooks are in order.")
+
+
+def _checked(folder: Path | None) -> tuple[list[Any], list[str]]:
+    """What is wrong with the files of a folder, and what is not translated."""
     from trackkit.definition_sets import check as check_sets
+    from trackkit.own_metrics import check as check_metrics
     from trackkit.report.checks import check as checked
     from trackkit.report.checks import missing_words
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
-    problems = [*checked(folder), *check_maps(folder), *retention.check(folder), *check_sets(folder)]
-    problems += own_metrics.check(folder)
-    for problem in problems:
-        _print_notice(str(problem))
-    if problems:
-        raise click.exceptions.Exit(2)
-    for sentence in missing_words(folder):
-        _print_notice(sentence)
-    _print_text("Templates and notebooks are in order.")
+    others = [*check_maps(folder), *retention.check(folder), *check_sets(folder)]
+    problems = [*check_metrics(folder), *checked(folder), *others]
+    return problems, [] if problems else missing_words(folder)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from trackkit.metrics import (
 from trackkit.project import current
 from trackkit.toml import Problem, Strict
 
+__all__ = ["metric"]
 # What can be counted: the source of its rows, and the column whose distinct values count ("": rows do).
 COUNTED = {
     MESSAGES: ("message", ""),
@@ -193,12 +194,18 @@ def check(folder: Path | None = None) -> list[Problem]:
 
 def of_project() -> dict[str, Metric]:
     """Return the metrics that the current project declares; RequestError, naming file and key, if not in order."""
-    return dict(_declared())
-
-
-def _declared() -> Iterator[tuple[str, Metric]]:
     for problem in check():
         raise RequestError(str(problem))
-    for path in files():
-        for name, each in toml.read(path, File).metric.items():
+    return in_order()
+
+
+def in_order(folder: Path | None = None) -> dict[str, Metric]:
+    """Return the metrics of a folder, by default of the current project, without those of files not in order."""
+    return dict(_declared(folder))
+
+
+def _declared(folder: Path | None) -> Iterator[tuple[str, Metric]]:
+    for path in files(folder):
+        declared, _ = toml.parse(path, File)
+        for name, each in declared.metric.items() if declared else ():
             yield name, each.metric(name, f"metrics/{path.name} of the project")

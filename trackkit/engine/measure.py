@@ -110,26 +110,22 @@ def measure(
     >>> measure(Snapshot({"event": clicks}), "click_to_open_rate").to_dicts()
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
+    options = (by, delivery, where, timezone, engine, activity, interval)
     if own := _own_among(metrics):
         with METRICS.having(own):
-            options = (by, delivery, where, timezone, engine, activity, interval, definitions, join)
-            return measure(tables, _names_of(metrics), *options)
+            return measure(tables, _names_of(metrics), *options, definitions, join)
     metrics = _names_of(metrics)
     if definitions != ADOBE:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
-        options = (by, delivery, where, timezone, engine, activity, interval, ADOBE, join)
-        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options), Joins.of(join))
+        joins = Joins.of(join)
+        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options, join=join), joins)
     joins = Joins.of(join)
     groups = _require_known(by, joins.breakdowns, "breakdown")
     zone = zone_of(tables, timezone)
     tests = _tests(where, joins, zone)
     columns = {*groups, *(name for test in tests for name in test.meta.root_names())}
-    names = _applicable(columns, joins) if metrics is None else _require_known(metrics, METRICS, "metric")
-    if metrics is None and not names:
-        raise _no_metric_error(columns, joins)
-    for name in names:
-        _refuse_breakdown(name, columns, joins)
+    names = _require_measurable(metrics, columns, joins)
     _require_known(activity, ACTIVITIES, "activity")
     backend = _backend(engine)
     if joins.frames and not backend.is_local:
@@ -142,6 +138,16 @@ def measure(
     enums = {name: dtype for name, dtype in schema.EVENT.schema.items() if isinstance(dtype, pl.Enum)}
     declared = [pl.col(name).cast(enums[name]) for name in groups if name in enums]
     return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
+
+
+def _require_measurable(metrics: str | Sequence[str] | None, columns: set[str], joins: Joins) -> list[str]:
+    """The metrics asked for, by default all that have these columns; RequestError for one that has not."""
+    names = _applicable(columns, joins) if metrics is None else _require_known(metrics, METRICS, "metric")
+    if metrics is None and not names:
+        raise _no_metric_error(columns, joins)
+    for name in names:
+        _refuse_breakdown(name, columns, joins)
+    return names
 
 
 def _own_among(metrics: str | Metric | Sequence[str | Metric] | None) -> dict[str, Metric]:
