@@ -37,11 +37,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "resources"},  # whoever has words for readers may use it
     "schema": {"errors", "language"},
     "metrics": {"listing", "errors", "schema", "language"},
+    "frames": {"metrics"},
+    "own_metrics": {"errors", "toml", "project", "schema", "metrics"},
     "definition_sets": {"errors", "toml", "language", "metrics"},
     # raw logs in: to the canonical store, each load judged
     "demo": {"errors", "schema"},
     "sources": {"plain", "listing", "errors", "toml", "project", "schema"},
-    "engine": {"listing", "errors", "clock", "schema", "metrics", "definition_sets"},
+    "engine": {"listing", "errors", "clock", "schema", "metrics", "frames", "definition_sets"},
     "rules": {"errors", "toml", "resources", "language"},  # how machines are told from people
     "quality": {"errors", "toml", "resources", "language", "schema", "sources", "engine"},
     "store": {"plain", "listing", "errors", "clock", "schema", "rules", "sources", "engine", "quality"},
@@ -54,10 +56,10 @@ MAY_IMPORT["show"] |= {"definition_sets"}
 MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT[
     "show"
 ]
-MAY_IMPORT["report"] |= {"project"}
+MAY_IMPORT["report"] |= {"project", "own_metrics"}
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report", "copies"}
-MAY_IMPORT["__init__"] = {"metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
-MAY_IMPORT["project_options"] = {"errors", "project", "resources", "copies", "report"}
+MAY_IMPORT["__init__"] = {"metrics", "own_metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
+MAY_IMPORT["project_options"] = {"metrics", "own_metrics", "errors", "project", "resources", "copies", "report"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
 # The modules whose functions users call.

@@ -49,13 +49,14 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit.engine.measure import measure
     from trackkit.engine.scope import resolve as scope
     from trackkit.metrics import METRICS
+    from trackkit.own_metrics import metric
     from trackkit.report import open_page
     from trackkit.runs.alone import render
     from trackkit.show import charts, findings, tables, tiles
     from trackkit.store import load, open_store
 
 __version__ = "0.1.0"
-__all__ = ["METRICS", "charts", "findings", "load", "measure", "open_page", "open_store", "quality", "render"]
+__all__ = ["METRICS", "charts", "findings", "load", "measure", "metric", "open_page", "open_store", "quality", "render"]
 __all__ += ["changes", "provenance", "tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
 __all__ += ["curves", "definitions", "domains", "limits", "links", "logs"]
@@ -86,6 +87,7 @@ _ATTRIBUTES = {
     "deliveries": "analysis.console",
     "load": "store",
     "measure": "engine.measure",
+    "metric": "own_metrics",
     "open_page": "report",
     "open_store": "store",
     "render": "runs.alone",
@@ -118,7 +120,7 @@ def _shown(module: ModuleType) -> ModuleType:
         if isinstance(own, ModuleType):
             _shown(own)
         elif isinstance(own, FunctionType) and module.__name__.startswith("trackkit.show."):
-            vars(module)[name] = import_module("trackkit.show.frames").any_frame(own)
+            vars(module)[name] = import_module("trackkit.frames").any_frame(own)
     return module
 
 

@@ -137,11 +137,13 @@ def _is_worse(fail_on: str | None, verdict: str) -> bool:
 @click.pass_context
 def app(context: click.Context, debug: bool, project: Path | None, verbose: bool) -> None:
     """Raw e-mail tracking logs to exact indicators and reports."""
-    from trackkit.project_options import defaults, told, working_in
+    from trackkit.project_options import defaults, knowing_metrics, told, working_in
 
     if context.invoked_subcommand != "init":
         context.with_resource(working_in(project))
         context.default_map = defaults(app)
+        if context.invoked_subcommand != "check":
+            context.with_resource(knowing_metrics())
         for sentence in told(verbose):
             _print_notice(sentence)
 
@@ -312,6 +314,12 @@ def formats(as_json: bool) -> None:
 @_scope
 @click.option("--where", help="SQL condition, as in \"domain = 'post.example'\".")
 @click.option(
+    "--join",
+    multiple=True,
+    metavar="KEY=FILE…",
+    help="A CSV or Parquet file by a key, as recipient_id=crm.csv: its columns are further breakdowns.",
+)
+@click.option(
     "--activity",
     type=click.Choice(["all", "human"]),
     default="all",
@@ -336,6 +344,7 @@ def measure(
     delivery: tuple[str, ...],
     scope: tuple[str, ...],
     where: str | None,
+    join: tuple[str, ...],
     activity: str,
     timezone: str,
     engine: str,
@@ -347,16 +356,17 @@ def measure(
 
     A --scope is measured over its deliveries, each of them a row unless --by says otherwise.
     """
+    from trackkit.engine import joins
     from trackkit.engine.measure import measure as measured
     from trackkit.engine.measure import not_added
     from trackkit.store import answered, open_store
 
-    tables, groups = open_store(store), _list(by) or []
+    tables, groups, joined = open_store(store), _list(by) or [], joins.read(_parameters(join, "A --join", "key=file"))
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
         options = (_chosen(snapshot, delivery, scope), where, timezone, engine, activity)
-        frame = measured(snapshot, _list(metrics), groups, *options, interval=interval, definitions=definitions)
-        return frame, not_added(frame, snapshot, groups, *options)
+        frame = measured(snapshot, _list(metrics), groups, *options, interval, definitions, joined)
+        return frame, not_added(frame, snapshot, groups, *options, join=joined)
 
     frame, unadded = answered(tables, answer)
     if unadded:
@@ -398,7 +408,8 @@ def metrics(as_json: bool, markdown: bool) -> None:
     elif as_json:
         _print_json(records())
     else:
-        _print_records([{name: record[name] for name in ("name", "label", "unit", "formula")} for record in records()])
+        brief = ("name", "label", "unit", "formula", *(["of"] if any(record["of"] for record in records()) else []))
+        _print_records([{name: record[name] or "trackkit" for name in brief} for record in records()])
 
 
 @app.command()
@@ -947,25 +958,37 @@ def verify(store: str) -> None:
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 def check(folder: Path | None) -> None:
-    """Check templates, notebooks, translations, maps of formats and definition sets.
+    """Check templates, notebooks, metrics, translations, maps of formats and definition sets.
 
     Each problem names file, section, key and the nearest word. Without DIR, what the project or the package has is
     checked. Rules of the package's own notebooks (no arithmetic, only `import trackkit`) are not asked of yours.
     """
+    from trackkit.metrics import METRICS
+    from trackkit.own_metrics import in_order
+
+    with METRICS.having(in_order(folder)):
+        problems, missing = _checked(folder)
+    for problem in problems:
+        _print_notice(str(problem))
+    if problems:
+        raise click.exceptions.Exit(2)
+    for sentence in missing:
+        _print_notice(sentence)
+    _print_text("Templates and notebooks are in order.")
+
+
+def _checked(folder: Path | None) -> tuple[list[Any], list[str]]:
+    """What is wrong with the files of a folder, and what is not translated."""
     from trackkit.definition_sets import check as check_sets
+    from trackkit.own_metrics import check as check_metrics
     from trackkit.report.checks import check as checked
     from trackkit.report.checks import missing_words
     from trackkit.runs import retention
     from trackkit.sources.feeds.feed import check_maps
 
-    problems = [*checked(folder), *check_maps(folder), *retention.check(folder), *check_sets(folder)]
-    for problem in problems:
-        _print_notice(str(problem))
-    if problems:
-        raise click.exceptions.Exit(2)
-    for sentence in missing_words(folder):
-        _print_notice(sentence)
-    _print_text("Templates and notebooks are in order.")
+    others = [*check_maps(folder), *retention.check(folder), *check_sets(folder)]
+    problems = [*check_metrics(folder), *checked(folder), *others]
+    return problems, [] if problems else missing_words(folder)
 
 
 def main() -> None:
@@ -1045,7 +1068,7 @@ def _flush() -> int:
     return 0
 
 
-_MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "-p": "-p", "--parameter": "-p"}
+_MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "--join": "--join", "-p": "-p", "--parameter": "-p"}
 _COMMANDS_WITH_ARGUMENT = ("render", "preview")
 
 
@@ -1096,10 +1119,10 @@ def _list(words: str | None) -> list[str] | None:
     return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
 
 
-def _parameters(texts: tuple[str, ...]) -> dict[str, str]:
+def _parameters(texts: tuple[str, ...], what: str = "A parameter", form: str = "name=value") -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise RequestError(f"A parameter is given as name=value, not {text!r}.")
+            raise RequestError(f"{what} is given as {form}, not {text!r}.")
     return dict(text.split("=", 1) for text in texts)
 
 

@@ -10,6 +10,8 @@ a formula excludes them), `event` (one row per counted hit, without those of con
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -1000,9 +1002,47 @@ class Metrics(Mapping[str, Metric]):
         return f'<div style="max-height:26em;overflow:auto">{self.listing()._repr_html_()}</div>'
 
 
+class Registry(Metrics):
+    """Our metrics, and those of one's own while they are known: a project's, and those that a question brings."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        super().__init__(metrics)
+        self._shipped = dict(metrics)
+        self._of_question: ContextVar[dict[str, Metric]] = ContextVar("metrics of a question")
+
+    def is_shipped(self, name: str) -> bool:
+        """Return whether it is one of ours."""
+        return name in self._shipped
+
+    def adopt(self, own: Mapping[str, Metric]) -> None:
+        """Know the metrics of a project from now on, instead of those of another."""
+        self._by_name = {**self._shipped, **own}
+
+    @contextmanager
+    def having(self, own: Mapping[str, Metric]) -> Iterator[None]:
+        """Know further metrics while a question is answered, in this thread only."""
+        token = self._of_question.set({**self._of_question.get({}), **own})
+        try:
+            yield
+        finally:
+            self._of_question.reset(token)
+
+    def __getitem__(self, name: str) -> Metric:
+        return self._of_question.get({}).get(name) or super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._of_question.get({})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._by_name, **self._of_question.get({})})
+
+    def __len__(self) -> int:
+        return len({**self._by_name, **self._of_question.get({})})
+
+
 _FEW = 30
 _HOW = 'METRICS["open_rate"] says what one of them means; METRICS.search("bounce") finds some; METRICS.md lists all.'
-METRICS = Metrics({name: replace(metric, name=name) for name, metric in _DECLARED.items()})
+METRICS = Registry({name: replace(metric, name=name) for name, metric in _DECLARED.items()})
 
 
 PURCHASES = ("sales", "refunds")  # the counts behind every sum of money
@@ -1097,11 +1137,11 @@ def made_of(value: str) -> tuple[str, ...]:
     return VALUES[value][0] if value in VALUES else (value,)
 
 
-def breakdowns_of(name: str) -> tuple[str, ...]:
+def breakdowns_of(name: str, breakdowns: Mapping[str, tuple[str, ...]] = BREAKDOWNS) -> tuple[str, ...]:
     """Return what a metric can be broken down by: the columns that all its sources have.
 
     >>> [name for name in breakdowns_of("open_rate") if name not in OF_DELIVERIES]
     ['delivery_id', 'domain', 'country']
     """
     sources = sources_of(name)
-    return tuple(column for column, carriers in BREAKDOWNS.items() if sources <= set(carriers))
+    return tuple(column for column, carriers in breakdowns.items() if sources <= set(carriers))

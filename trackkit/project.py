@@ -19,7 +19,12 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.toml import Strict
 
 FILE, VARIABLE = "trackkit.toml", "TRACKKIT_PROJECT"
-OWN = ("notebooks/reports/*.ipynb", "reports_templates/**/*.*", "formats/*.toml")  # what a project may have of its own
+OWN = (
+    "notebooks/reports/*.ipynb",
+    "reports_templates/**/*.*",
+    "formats/*.toml",
+    "metrics/*.toml",
+)  # what a project may have of its own
 TEXT = """\
 # The project of this folder: trackkit finds it from here and from the folders below, or by `--project FOLDER`.
 # Its notebooks and templates come before the shipped ones, file by file. What a command line says wins over this file.

@@ -31,6 +31,23 @@ def working_in(folder: Path | None) -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
+@contextmanager
+def knowing_metrics() -> Iterator[None]:
+    """Know the metrics of the current project for a while; RequestError, naming file and key, if not in order."""
+    project = current()
+    if project is None or not any((project.templates / "metrics").glob("*.toml")):
+        yield
+        return
+    from trackkit.metrics import METRICS
+    from trackkit.own_metrics import of_project
+
+    METRICS.adopt(of_project())
+    try:
+        yield
+    finally:
+        METRICS.adopt({})
+
+
 def found() -> Path:
     """Return the folder of the current project; RequestError if there is none."""
     project = current()

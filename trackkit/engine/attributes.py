@@ -27,13 +27,13 @@ _DELIVERY = (
 )
 
 
-def keyed(groups: Sequence[str]) -> list[str]:
+def keyed(groups: Sequence[str], of_deliveries: Sequence[str] = OF_DELIVERIES) -> list[str]:
     """Return groups with the delivery instead of what only says what it is.
 
     >>> keyed(["campaign", "day", "channel"]), keyed(["day"])
     (['day', 'delivery_id'], ['day'])
     """
-    others = [name for name in groups if name not in OF_DELIVERIES]
+    others = [name for name in groups if name not in of_deliveries]
     return others if len(others) == len(groups) or "delivery_id" in others else [*others, "delivery_id"]
 
 

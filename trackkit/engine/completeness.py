@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.attributes import keyed
 from trackkit.engine.deliveries import has_no_status, is_public
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Tables
-from trackkit.metrics import BREAKDOWNS, METRICS, OF_DELIVERIES, Count, Distinct, Metric, Ratio, where_of
+from trackkit.metrics import METRICS, Count, Distinct, Metric, Ratio, where_of
 
 PURGES = {"delivery_id": pl.String(), "source": pl.String()}
 MESSAGE = "message"
@@ -37,7 +36,7 @@ def _with_unknown(
     selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]
 ) -> pl.DataFrame:
     """Make counts that cannot be known null, rather than 0 or too low."""
-    shared = [column for column in groups if "event" in BREAKDOWNS[column]]
+    shared = [column for column in groups if "event" in selection.joins.breakdowns[column]]
     stated = selection.stated.drop_nulls("sent")["delivery_id"].to_list() if _is_whole(selection, groups) else ()
     for source in ("message", "event"):
         names = [metric.name for metric in metrics if metric.source == source and _needs_all_rows(metric)]
@@ -104,7 +103,9 @@ def _with_incomplete_events(
     revealing = events.filter(*tests.values())
     if but:
         revealing = revealing.filter(~api.col("delivery_id").is_in(list(but)))
-    is_of_events = where is not None and all("event" in BREAKDOWNS[name] for name in where.meta.root_names())
+    is_of_events = where is not None and all(
+        "event" in selection.joins.breakdowns[name] for name in where.meta.root_names()
+    )
     return _groups_of(selection, revealing, groups, where if is_of_events else None)
 
 
@@ -123,8 +124,8 @@ def _tests_of_completeness(source: str, api: Any) -> dict[str, Any]:
 def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Expr | None) -> pl.DataFrame:
     """The groups with rows that meet a condition, marked as unknown."""
     matching = rows if where is None else selection.meeting_condition(rows)
-    marked = matching.with_columns(is_unknown=selection.backend.api.lit(True))
-    found = selection.backend.collect(marked.select(*keyed(groups), "is_unknown").unique())
+    marked = selection.joins.joined(matching, groups).with_columns(is_unknown=selection.backend.api.lit(True))
+    found = selection.backend.collect(marked.select(*selection.keyed(groups), "is_unknown").unique())
     described: pl.DataFrame = selection.described(found, groups)
     return described.select(*groups, "is_unknown").unique()
 
@@ -134,7 +135,7 @@ def _groups_of(selection: Selection, rows: Any, groups: list[str], where: pl.Exp
 
 def _is_whole(selection: Selection, groups: list[str]) -> bool:
     """Whether counts of whole deliveries are asked for: sources that only state totals have no others."""
-    return selection.where is None and keyed(groups) in ([], ["delivery_id"])
+    return selection.where is None and selection.keyed(groups) in ([], ["delivery_id"])
 
 
 def _with_stated(selection: Selection, counted: pl.DataFrame, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
@@ -155,7 +156,7 @@ def _without_groups(
     selection: Selection, counted: pl.DataFrame, name: str, deliveries: pl.Series, groups: list[str]
 ) -> pl.DataFrame:
     """Make a count null in the groups that deliveries are in: all, unless the groups say so."""
-    keys = [group for group in groups if group == "delivery_id" or group in OF_DELIVERIES]
+    keys = [group for group in groups if group == "delivery_id" or group in selection.joins.of_deliveries]
     if not keys:
         return counted.with_columns(pl.lit(None, counted.schema[name]).alias(name))
     theirs: pl.DataFrame = selection.described(deliveries.to_frame(), keys).select(keys).unique()

@@ -7,6 +7,7 @@ is not what its author meant would silently give wrong figures: `day >= 2026-10-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -20,34 +21,42 @@ from trackkit.metrics import OF_DELIVERIES
 
 _DERIVED = CLOCK | dict.fromkeys(OF_DELIVERIES, pl.String()) | dict.fromkeys(("launch_day", "launch_week"), pl.Date())
 _SUPPORTED = "Tests are =, <>, <, <=, >, >=, IN, BETWEEN, LIKE and IS NULL, joined by AND, OR and NOT"
+ALL_KNOWN: Mapping[str, pl.DataType] = MappingProxyType({})
+_KINDS = {pl.Date: "date", pl.Datetime: "instant", pl.Boolean: "true or false"}
 _EXAMPLES = {"text": "'post.example'", "number": "5", "date": "'2026-10-01'", "instant": "'2026-10-01 09:00'"}
+_EXAMPLES |= {"true or false": "TRUE"}
 _LIKE = {"%": ".*", "_": "."}
 _QUOTED_LENGTH = 200  # characters of a condition quoted in an error
 _PARTS = {"this", "expression", "expressions", "low", "high", "negate"}  # any further one changes what a test means
 
 
-def conditions(written: str | pl.Expr, columns: Mapping[str, Any], timezone: str) -> list[pl.Expr]:
+def conditions(
+    written: str | pl.Expr, columns: Mapping[str, Any], timezone: str, types: Mapping[str, pl.DataType] = ALL_KNOWN
+) -> list[pl.Expr]:
     """Return a condition, of SQL or polars, as expressions that must all be true for a row; each true, false or null.
 
-    `columns` are those that may be tested; dates and instants in SQL are written as ISO text, in `timezone`.
+    `columns` are those that may be tested, `types` those of columns that no table has; dates and instants in SQL are
+    written as ISO text, in `timezone`.
     Raises RequestError for what is no condition, an unknown column, and values that its type cannot be compared with.
 
     >>> [str(test) for test in conditions("day >= '2026-10-01' AND NOT weekday = 7", {"day": (), "weekday": ()}, "UTC")]
     ['[(col("day")) >= (2026-10-01)]', '[(col("weekday")) == (dyn int: 7)].not()']
     """
     if isinstance(written, pl.Expr):
-        return [_expression(written, columns)]
-    return _Condition(written, columns, timezone).read()
+        return [_expression(written, columns, types)]
+    return _Condition(written, columns, timezone, types).read()
 
 
 class _Condition:
     """Reads one condition."""
 
-    def __init__(self, written: str, columns: Mapping[str, Any], timezone: str) -> None:
+    def __init__(
+        self, written: str, columns: Mapping[str, Any], timezone: str, types: Mapping[str, pl.DataType]
+    ) -> None:
         from sqlglot import exp  # takes 0.2 s to import
 
         self.written, self.columns, self.timezone = written, columns, timezone
-        self.exp = exp
+        self.types, self.exp = types, exp
         self.joins: dict[type, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
             exp.And: lambda left, right: left & right,
             exp.Or: lambda left, right: left | right,
@@ -127,8 +136,11 @@ class _Condition:
             if value[1] == "text" and isinstance(pattern, exp.Literal) and pattern.is_string:
                 return value[0].str.contains(_pattern(pattern.this, isinstance(node, exp.ILike)))
             raise self._error("LIKE tests text with text, as in domain LIKE '%.example'")
-        if isinstance(node, exp.Boolean):
-            return pl.lit(node.this)
+        if isinstance(node, exp.Is) and isinstance(node.expression, exp.Boolean):
+            tested, truth = self._comparable(node.this, node.expression)
+            return tested.eq_missing(truth)
+        if isinstance(node, exp.Boolean | exp.Column) and self._value(node)[1] == "true or false":
+            return self._value(node)[0]
         raise self._error(f"{node.sql(dialect='postgres')!r} is neither true nor false of a row. {_SUPPORTED}")
 
     def _comparable(self, *nodes: Any) -> list[pl.Expr]:
@@ -154,6 +166,8 @@ class _Condition:
             return self._value(node.this, inside)
         if isinstance(node, exp.Column) and not node.table:
             return self._column(node.name, node.this.quoted)
+        if isinstance(node, exp.Boolean):
+            return pl.lit(node.this), "true or false", str(node.this).upper()
         if isinstance(node, exp.Literal) and node.is_string:
             return pl.lit(node.this), "text", repr(node.this)
         if isinstance(node, exp.Literal | exp.Neg) and (number := _number(node)) is not None:
@@ -173,8 +187,8 @@ class _Condition:
             quotes = f" Text stands in single quotes: '{name}'." if is_quoted else ""
             near = did_you_mean(name, self.columns)
             raise RequestError(f"There is no column to filter by {name!r}.{near}{quotes}")
-        dtype = _type_of(name)
-        kind = "number" if dtype.is_numeric() else {pl.Date: "date", pl.Datetime: "instant"}.get(type(dtype), "text")
+        dtype = self.types.get(name) or _type_of(name)
+        kind = "number" if dtype.is_numeric() else _KINDS.get(type(dtype), "text")
         value = pl.col(name).cast(pl.String) if isinstance(dtype, pl.Enum) else pl.col(name)
         return value, kind, f"column {name!r}"
 
@@ -209,7 +223,7 @@ class _Condition:
         return pl.lit(date(at.year, at.month, at.day)), kind, words
 
 
-def _expression(written: pl.Expr, columns: Mapping[str, Any]) -> pl.Expr:
+def _expression(written: pl.Expr, columns: Mapping[str, Any], known: Mapping[str, pl.DataType]) -> pl.Expr:
     """A condition of polars, checked against columns without rows, where a test of each row has no value."""
     quoted = f"The condition {_short(str(written))}"
     if not (names := written.meta.root_names()):
@@ -217,7 +231,7 @@ def _expression(written: pl.Expr, columns: Mapping[str, Any]) -> pl.Expr:
     for name in names:
         if name not in columns:
             raise RequestError(f"There is no column to filter by {name!r}.{did_you_mean(name, columns)}")
-    types = {name: _type_of(name) for name in names}
+    types = {name: known.get(name) or _type_of(name) for name in names}
     try:
         tested = pl.DataFrame(schema=types).select(written)
     except PolarsError as error:

@@ -14,7 +14,6 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.attributes import keyed
 from trackkit.engine.backends import AMOUNTS, POLARS, Backend, changes
 from trackkit.engine.deliveries import is_counted, is_hit, is_public
 from trackkit.engine.refusals import with_refusals
@@ -54,7 +53,7 @@ def count_source(selection: Selection, source: str, metrics: list[Metric], group
     """One row per group of a source: what adds up, and what is distinct where no stored flag answers."""
     formulas = {metric.name: metric.formula for metric in metrics}
     distinct = {name: formula for name, formula in formulas.items() if isinstance(formula, Distinct)}
-    if distinct and selection.has_firsts(keyed(groups)):
+    if distinct and selection.has_firsts(selection.keyed(groups)):
         # Marked once per delivery: of several, messages differ, and people may be the same.
         are_added = "delivery_id" in groups
         distinct = {
@@ -76,14 +75,14 @@ def _count_portion(
 ) -> pl.DataFrame:
     adding = {name: formula for name, formula in formulas.items() if name not in distinct}
     # The sums have all groups; a distinct count lacks those where no row meets its condition.
-    counted = selection.counted(keyed(groups)) if source == "event" else None
+    counted = selection.counted(selection.keyed(groups)) if source == "event" else None
     precounted = [name for name, formula in adding.items() if counted and _is_precounted(selection, counted, formula)]
     others = {name: formula for name, formula in adding.items() if name not in precounted}
     frames, source_cells = [], None
     if counted is not None and precounted:
         frames.append(_add_up_precounted(selection, counted, {name: adding[name] for name in precounted}, groups))
     if others or (groups and not precounted):
-        source_cells = selection.described(_cells(selection, source, others, keyed(groups)), groups)
+        source_cells = selection.described(_cells(selection, source, others, selection.keyed(groups)), groups)
         frames.append(added_up(_counted_cells(source, source_cells), others, groups))
     frames += distinct_counts(selection, source, distinct, groups, source_cells) if distinct else []
     return joined(frames, groups)
@@ -121,7 +120,7 @@ def _add_up_precounted(
 def _cells(selection: Selection, source: str, formulas: dict[str, Formula], groups: list[str]) -> pl.DataFrame:
     """The cells of a source, including events that do not count."""
     tested_columns = _condition_columns(formulas) | ({"event_type", "is_seed"} if source == "event" else set())
-    rows = selection.of(source)
+    rows = selection.joins.joined(selection.of(source), groups)
     if selection.has("page_hit") and "is_refused" in tested_columns:
         rows = with_refusals(selection.tables, rows, selection.backend)
     keys = [*groups, *sorted(tested_columns.difference(groups, () if selection.has("page_hit") else {"is_refused"}))]

@@ -5,12 +5,12 @@ never added up from a finer one, except over deliveries, which share no message 
 *per delivery* are computed for each delivery and then added.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.attributes import keyed
 from trackkit.engine.backends import POLARS, Backend
 from trackkit.engine.completeness import (
     add_deliveries,
@@ -23,12 +23,12 @@ from trackkit.engine.completeness import (
 from trackkit.engine.conditions import conditions
 from trackkit.engine.counting import count_source, joined
 from trackkit.engine.deliveries import Deliveries, asked_about, the_one, zone_of
+from trackkit.engine.joins import Joins
 from trackkit.engine.selection import ACTIVITIES, ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.metrics import (
     ADOBE,
-    BREAKDOWNS,
     CURRENCY,
     METRICS,
     OF_DELIVERIES,
@@ -52,7 +52,7 @@ ENGINES = ("polars", "spark")
 
 def measure(
     tables: Measurable,
-    metrics: str | Sequence[str] | None = None,
+    metrics: str | Metric | Sequence[str | Metric] | None = None,
     by: str | Sequence[str] = "delivery_id",
     delivery: Deliveries = None,
     where: str | pl.Expr | None = None,
@@ -61,6 +61,7 @@ def measure(
     activity: str = ALL,
     interval: float | None = None,
     definitions: str = ADOBE,
+    join: Mapping[str, Any] | None = None,
 ) -> pl.DataFrame:
     """Measure metrics, one row per group of `by`, the parts of every rate included.
 
@@ -80,6 +81,8 @@ def measure(
 
     `where` may also be a condition of polars on the same columns: `pl.col("domain") == "post.example"`.
 
+    `metrics` may also be ones made by `trackkit.metric`, with the counts that they are made of if those are made, too.
+
     `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
     null where the rate is, and for rates without an interval (`Metric.interval`).
@@ -88,12 +91,18 @@ def measure(
     that sender, as "open_rate" of "sendgrid", and so are the columns. A word that these data cannot tell is null, and
     without `metrics` all words are measured that apply. Under the default, words are the names of METRICS.md.
 
+    `join` makes breakdowns of one's own, which `where` may test too: a frame of polars, pandas or pyarrow by the key
+    that rows carry, as `{"recipient_id": crm}` (or delivery_id, domain, country, link_id, link_label, link_category).
+    Each further column is a breakdown; ids become text. Denominators are those of the segment, and what is in no row of
+    the frame is a row of its own, null. Hits have the recipient of their message if they tell none.
+
     Where retention removed rows of a delivery, its counts are those kept, or null. Other breakdowns leave such a
     delivery out, except that kept counts enter a single total; if it is named, counts that need its rows are null.
 
     Raises RequestError for an unknown metric, breakdown, delivery, time zone, engine, activity or set, for a word
     outside of the set, for an empty list of ids, for an interval not between 0 and 1, for a breakdown that a metric's
-    rows do not carry, and by activity where hits were loaded before it was marked. Definitions: METRICS.md.
+    rows do not carry, for a frame to join whose keys are repeated or whose columns have names that are taken, and by
+    activity where hits were loaded before it was marked. Definitions: METRICS.md.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> clicks = pl.LazyFrame({"delivery_id": ["7"] * 3, "message_id": ["a", "a", "b"], "is_seed": [False] * 3,
@@ -101,22 +110,27 @@ def measure(
     >>> measure(Snapshot({"event": clicks}), "click_to_open_rate").to_dicts()
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
+    options = (by, delivery, where, timezone, engine, activity, interval)
+    if own := _own_among(metrics):
+        with METRICS.having(own):
+            return measure(tables, _names_of(metrics), *options, definitions, join)
+    metrics = _names_of(metrics)
     if definitions != ADOBE:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
-        options = (by, delivery, where, timezone, engine, activity, interval)
-        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options))
-    groups = _require_known(by, BREAKDOWNS, "breakdown")
+        joins = Joins.of(join)
+        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options, join=join), joins)
+    joins = Joins.of(join)
+    groups = _require_known(by, joins.breakdowns, "breakdown")
     zone = zone_of(tables, timezone)
-    tests = [] if where is None or (isinstance(where, str) and not where) else conditions(where, BREAKDOWNS, zone)
+    tests = _tests(where, joins, zone)
     columns = {*groups, *(name for test in tests for name in test.meta.root_names())}
-    names = _applicable(columns) if metrics is None else _require_known(metrics, METRICS, "metric")
-    if metrics is None and not names:
-        raise _no_metric_error(columns)
-    for name in names:
-        _refuse_breakdown(name, columns)
+    names = _require_measurable(metrics, columns, joins)
     _require_known(activity, ACTIVITIES, "activity")
-    selection = Selection.asked(tables, asked_about(tables, delivery), tests, zone, _backend(engine), activity)
+    backend = _backend(engine)
+    if joins.frames and not backend.is_local:
+        raise RequestError("Frames are joined in this process only: leave out `engine`, or join them on Spark itself.")
+    selection = Selection.asked(tables, asked_about(tables, delivery), tests, zone, backend, activity, joins)
     if activity != ALL or columns & set(schema.ACTIVITY):
         selection.require_activity()
     level = None if interval is None else require_level(interval)
@@ -126,18 +140,49 @@ def measure(
     return _sorted(measured, groups).select(*groups, *_columns(measured, names)).with_columns(declared)
 
 
+def _require_measurable(metrics: str | Sequence[str] | None, columns: set[str], joins: Joins) -> list[str]:
+    """The metrics asked for, by default all that have these columns; RequestError for one that has not."""
+    names = _applicable(columns, joins) if metrics is None else _require_known(metrics, METRICS, "metric")
+    if metrics is None and not names:
+        raise _no_metric_error(columns, joins)
+    for name in names:
+        _refuse_breakdown(name, columns, joins)
+    return names
+
+
+def _own_among(metrics: str | Metric | Sequence[str | Metric] | None) -> dict[str, Metric]:
+    """The metrics of one's own, by name, that are not known yet."""
+    asked = [metrics] if isinstance(metrics, Metric) else metrics or ()
+    own = {each.name: each for each in asked if isinstance(each, Metric)}
+    return {name: each for name, each in own.items() if name not in METRICS or METRICS[name] != each}
+
+
+def _names_of(metrics: str | Metric | Sequence[str | Metric] | None) -> str | list[str] | None:
+    if metrics is None or isinstance(metrics, str):
+        return metrics
+    asked = [metrics] if isinstance(metrics, Metric) else metrics
+    return [each.name if isinstance(each, Metric) else each for each in asked]
+
+
+def _tests(where: str | pl.Expr | None, joins: Joins, timezone: str) -> list[pl.Expr]:
+    if where is None or (isinstance(where, str) and not where):
+        return []
+    return conditions(where, joins.breakdowns, timezone, joins.types)
+
+
 def _measured_and_described(
     selection: Selection, names: list[str], groups: list[str], level: float | None
 ) -> pl.DataFrame:
     """Measure with rates and intervals; what a delivery is makes no further groups of it, and is added at the end."""
-    keys = [name for name in groups if name not in OF_DELIVERIES] if "delivery_id" in groups else groups
+    described = selection.joins.of_deliveries if "delivery_id" in groups else ()
+    keys = [name for name in groups if name not in described]
     measured = _with_rates(_measure_with_kept(selection, names, keys), names)
     if level is not None:
         from trackkit.engine.intervals import with_intervals  # numpy, which nothing else here needs
 
         measured = with_intervals(selection, measured, names, keys, level)
-    described: pl.DataFrame = selection.described(measured, groups)
-    return described
+    whole: pl.DataFrame = selection.described(measured, groups)
+    return whole
 
 
 def measure_together(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
@@ -185,7 +230,7 @@ def _measure_with_kept(selection: Selection, names: list[str], groups: list[str]
     purged_ids = set(purges["delivery_id"])
     if selection.delivery is not None:
         purged_ids &= set(selection.delivery)
-    is_whole = keyed(groups) in ([], ["delivery_id"]) and selection.is_unfiltered
+    is_whole = selection.keyed(groups) in ([], ["delivery_id"]) and selection.is_unfiltered
     kept = purged_ids & kept_deliveries(selection.tables) if is_whole else set()
     lost_sources = set(purges.filter(pl.col("delivery_id").is_in(list(purged_ids - kept)))["source"])
     if selection.delivery is not None and selection.is_named and lost_sources:
@@ -253,7 +298,7 @@ def _counted(selection: Selection, metrics: list[Metric], groups: list[str]) -> 
     # A source that was not loaded has no groups, and its columns may differ in type from those of the others.
     sources = [source for source in by_source if selection.has(source)] or list(by_source)
     frames = [count_source(selection, source, by_source[source], groups) for source in sources]
-    if keyed(groups) == ["delivery_id"]:
+    if selection.keyed(groups) == ["delivery_id"]:
         frames.append(selection.described(selection.deliveries(), groups).select(groups).unique())
     counted = joined(frames, groups).with_columns(_filled(selection, metric) for metric in metrics)
     return completed(selection, counted, metrics, groups)
@@ -276,7 +321,7 @@ def _dtype(metric: Metric) -> pl.DataType:
 
 def _added_over_deliveries(selection: Selection, metrics: list[Metric], groups: list[str]) -> pl.DataFrame:
     """Compute formulas for each delivery, then add them up within each group."""
-    grain = list(dict.fromkeys([*keyed(groups), "delivery_id"]))
+    grain = list(dict.fromkeys([*selection.keyed(groups), "delivery_id"]))
     parts = [METRICS[part] for part in _with_parts(metric.name for metric in metrics) if METRICS[part].source]
     by_delivery = selection.described(_with_values(_counted(selection, parts, grain), metrics), groups)
     sums = [_sum_or_null(metric.name) for metric in metrics]
@@ -317,6 +362,7 @@ def not_added(
     timezone: str = "",
     engine: str = "polars",
     activity: str = ALL,
+    join: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Return the currencies that are mixed in a row of `measured`, which is why its sums of money are null.
 
@@ -324,7 +370,7 @@ def not_added(
     """
     if "currency" in by or not any(measured[name].null_count() for name in money_of(measured.columns)):
         return []
-    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine, activity)
+    counts = measure(tables, PURCHASES, [*by, "currency"], delivery, where, timezone, engine, activity, join=join)
     with_currency = counts.filter(pl.col("currency").is_not_null(), pl.sum_horizontal(PURCHASES) > 0)
     groups = with_currency.group_by(list(by)) if by else with_currency.group_by(pl.lit(1))
     mixed = groups.agg("currency").filter(pl.col("currency").list.len() > 1)
@@ -362,23 +408,24 @@ def _require_known(names_asked: str | Sequence[str], choices: Iterable[str], kin
     return names
 
 
-def _applicable(columns: set[str]) -> list[str]:
-    return [name for name, metric in METRICS.items() if metric.by_default and columns <= set(breakdowns_of(name))]
+def _applicable(columns: set[str], joins: Joins) -> list[str]:
+    usual = [name for name, metric in METRICS.items() if metric.by_default]
+    return [name for name in usual if columns <= set(breakdowns_of(name, joins.breakdowns))]
 
 
-def _no_metric_error(columns: set[str]) -> RequestError:
+def _no_metric_error(columns: set[str], joins: Joins) -> RequestError:
     """The error for columns that no metric has together: it says which source lacks which of them."""
-    carriers = {column: BREAKDOWNS[column] for column in sorted(columns)}
+    carriers = {column: joins.breakdowns[column] for column in sorted(columns)}
     sources = sorted({source for having in carriers.values() for source in having})
     lacks = {source: [column for column, having in carriers.items() if source not in having] for source in sources}
     reasons = "; ".join(f"{source} rows have no {' and no '.join(missing)}" for source, missing in lacks.items())
     return RequestError(f"No metric has {' and '.join(carriers)} together: {reasons}. Ask for them apart.")
 
 
-def _refuse_breakdown(name: str, columns: set[str]) -> None:
-    possible = breakdowns_of(name)
+def _refuse_breakdown(name: str, columns: set[str], joins: Joins) -> None:
+    possible = breakdowns_of(name, joins.breakdowns)
     if unfit := sorted(columns - set(possible)):
-        lacking = sorted(sources_of(name) - set(BREAKDOWNS[unfit[0]]))
+        lacking = sorted(sources_of(name) - set(joins.breakdowns[unfit[0]]))
         own = [column for column in possible if column not in OF_DELIVERIES]
         raise RequestError(
             f"{name} is measured on {' and '.join(lacking)} rows, which have no {unfit[0]}; "

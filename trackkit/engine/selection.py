@@ -1,6 +1,6 @@
 """The rows that a question is about, and whether stored flags answer it and sources report all of it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -13,9 +13,9 @@ from trackkit import schema
 from trackkit.engine.attributes import attributes, keyed
 from trackkit.engine.backends import POLARS, Backend
 from trackkit.engine.deliveries import is_hit, is_human, is_set_aside
+from trackkit.engine.joins import UNJOINED, Joins
 from trackkit.engine.snapshot import Counted, Measurable
 from trackkit.errors import RequestError
-from trackkit.metrics import OF_DELIVERIES
 
 ALL, HUMAN = ACTIVITIES = ("all", "human")  # whose hits are counted
 UNMARKED = (
@@ -42,6 +42,7 @@ class Selection:
     flagged: dict[tuple[str, ...], bool] = field(default_factory=dict)
     activity: str = ALL
     is_named: bool = True  # `delivery` were asked for; else they are all that meet a condition on deliveries
+    joins: Joins = UNJOINED
 
     @classmethod
     def asked(
@@ -52,12 +53,14 @@ class Selection:
         timezone: str,
         backend: Backend = POLARS,
         activity: str = ALL,
+        joins: Joins = UNJOINED,
     ) -> "Selection":
         """The rows that meet tests; those that only look at what deliveries are choose whole deliveries."""
-        of_deliveries = [test for test in tests if _is_of_deliveries(test)]
-        others = [test for test in tests if not _is_of_deliveries(test)]
+        chooses = [bool(_names(test)) and _names(test) <= set(joins.of_deliveries) for test in tests]
+        of_deliveries = [test for test, is_choice in zip(tests, chooses, strict=True) if is_choice]
+        others = [test for test, is_choice in zip(tests, chooses, strict=True) if not is_choice]
         where = reduce(and_, others) if others else None
-        selection = cls(tables, delivery, where, timezone, backend, activity=activity)
+        selection = cls(tables, delivery, where, timezone, backend, activity=activity, joins=joins)
         return selection._of_kind(reduce(and_, of_deliveries)) if of_deliveries else selection
 
     def _of_kind(self, test: pl.Expr) -> "Selection":
@@ -75,12 +78,25 @@ class Selection:
 
     @cached_property
     def attributes(self) -> pl.DataFrame:
-        """What every delivery is (`engine.attributes`)."""
-        return attributes(self.tables, self.timezone).collect()
+        """What every delivery is (`engine.attributes`), by columns joined to deliveries too."""
+        known = attributes(self.tables, self.timezone).collect()
+        own = self.joins.frames.get("delivery_id")
+        if own is None:
+            return known
+        untold = own.join(known, on="delivery_id", how="anti")["delivery_id"]
+        rows = [self.tables.scan(name).select("delivery_id") for name in ("message", "event") if self.has(name)]
+        ids = [each.filter(pl.col("delivery_id").is_in(untold.implode())) for each in rows]
+        hit = pl.concat([untold.clear().to_frame().lazy(), *ids]).unique().collect()
+        return pl.concat([known, hit], how="diagonal").join(own, on="delivery_id", how="left")
 
-    def described(self, rows: Any, names: Iterable[str]) -> Any:
-        """Rows or counts with `delivery_id`, with those of `names` that say what their delivery is."""
-        lacking = [name for name in names if name in OF_DELIVERIES and name not in rows.collect_schema()]
+    def keyed(self, groups: Sequence[str]) -> list[str]:
+        """Groups with the delivery instead of what only says what it is."""
+        return keyed(groups, self.joins.of_deliveries)
+
+    def described(self, rows: Any, names: Collection[str]) -> Any:
+        """Rows or counts with `delivery_id`, with those of `names` that are joined or say what their delivery is."""
+        rows, having = self.joins.joined(rows, names), self.joins.of_deliveries
+        lacking = [name for name in names if name in having and name not in rows.collect_schema()]
         if not lacking:
             return rows
         known = self.attributes.select("delivery_id", *lacking)
@@ -99,7 +115,9 @@ class Selection:
 
     def _about(self, delivery: list[str] | None, left_out: Sequence[str] = ()) -> "Selection":
         options = self.where, self.timezone, self.backend, sorted({*self.left_out, *left_out})
-        return Selection(self.tables, delivery, *options, activity=self.activity, is_named=self.is_named)
+        return Selection(
+            self.tables, delivery, *options, activity=self.activity, is_named=self.is_named, joins=self.joins
+        )
 
     def meeting(self, tests: Sequence[Any]) -> "Selection":
         """The rows that also meet tests, which are expressions of the backend."""
@@ -115,7 +133,7 @@ class Selection:
         """The same question with its events in memory if they are few, so that they are read once for all counts."""
         if not self.backend.is_local or (self.where is None and self.delivery is None):
             return self
-        events = self.of("event")
+        events = self.joins.joined(self.of("event"), columns)
         needed = [name for name in events.collect_schema() if name in columns]
         in_memory = self.backend.collect(events.select(needed).head(HELD + 1))
         return self if in_memory.height > HELD else self._replace(in_memory=in_memory)
@@ -220,7 +238,7 @@ class Selection:
         """
         if self._is_within(groups) or "delivery_id" not in schema.IDENTITY[column]:
             return groups
-        return list(dict.fromkeys([*keyed(groups), "delivery_id"]))
+        return list(dict.fromkeys([*self.keyed(groups), "delivery_id"]))
 
     def _is_within(self, groups: list[str]) -> bool:
         """Whether each group is of one delivery."""
@@ -308,10 +326,6 @@ class Selection:
     def timed(self, events: Any) -> Any:
         """Events with the columns of `backends.CLOCK`, in the time zone asked for."""
         return self.backend.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events
-
-
-def _is_of_deliveries(test: pl.Expr) -> bool:
-    return bool(_names(test)) and _names(test) <= set(OF_DELIVERIES)
 
 
 def _names(test: pl.Expr) -> set[str]:

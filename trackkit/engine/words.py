@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from trackkit.definition_sets import DefinitionSet, definition_set
-from trackkit.metrics import BREAKDOWNS, bounds_of, breakdowns_of, lineage
+from trackkit.engine.joins import Joins
+from trackkit.metrics import bounds_of, breakdowns_of, lineage
 
 LEAST = "delivered"  # measured where no word that was asked for can be
 
@@ -15,17 +16,17 @@ def by_words(
     words: str | Sequence[str] | None,
     by: str | Sequence[str],
     measured: Callable[[list[str]], pl.DataFrame],
+    joins: Joins,
 ) -> pl.DataFrame:
     """Return what `measured` answers for the metrics behind words of a set, by default all that apply.
 
     Out: its breakdowns, the words in the order asked (null where the set says that these data cannot tell), then the
     parts of rates, each by its word, else by its registered name. RequestError for a word that the set does not have.
     """
-    chosen = definition_set(definitions)
-    asked = _applicable(chosen, by) if words is None else chosen.require(words)
+    chosen, groups = definition_set(definitions), [by] if isinstance(by, str) else list(by)
+    asked = _applicable(chosen, groups, joins) if words is None else chosen.require(words)
     metrics = [metric for word in asked if (metric := chosen.words[word].metric)]
     frame = measured(list(dict.fromkeys(metrics)) or [LEAST])
-    groups = [name for name in frame.columns if name in BREAKDOWNS]
     named = {column.meta.output_name(): column for word in asked for column in _columns(frame, chosen, word)}
     parts = {chosen.name_of(part): pl.col(part) for metric in metrics for part in lineage(metric)[:-1]}
     others = [column.alias(name) for name, column in parts.items() if name not in named]
@@ -41,7 +42,6 @@ def _columns(frame: pl.DataFrame, chosen: DefinitionSet, word: str) -> list[pl.E
     return [pl.col(name).alias(called) for name, called in names if name in frame.columns]
 
 
-def _applicable(chosen: DefinitionSet, by: str | Sequence[str]) -> list[str]:
-    groups = {by} if isinstance(by, str) else set(by)
-    metrics = {word: meaning.metric for word, meaning in chosen.words.items()}
-    return [word for word, metric in metrics.items() if not metric or groups <= set(breakdowns_of(metric))]
+def _applicable(chosen: DefinitionSet, groups: Sequence[str], joins: Joins) -> list[str]:
+    metrics, known = {word: meaning.metric for word, meaning in chosen.words.items()}, joins.breakdowns
+    return [word for word, metric in metrics.items() if not metric or set(groups) <= set(breakdowns_of(metric, known))]

@@ -37,6 +37,7 @@ from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
 from trackkit.metrics import ADOBE, METRICS, bounds_of
+from trackkit.own_metrics import of_project
 from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
 from trackkit.report.common import common, headline
@@ -214,6 +215,7 @@ def open_page(
     `engine.scope.resolve`, and if a report about one delivery or recipient gets no id.
     """
     report = report or notebook.own_name()
+    METRICS.adopt(of_project())
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
     over = asked_scope(tables, str(delivery or ""), scope)

@@ -58,6 +58,7 @@ def _record(metric: Metric) -> dict[str, object]:
         "interval": metric.interval or None,
         "breakdowns": list(breakdowns_of(metric.name)),
         "version": version_of(metric.name),
+        "of": None if METRICS.is_shipped(metric.name) else metric.reference,
     }
 
 
