@@ -111,6 +111,9 @@ def test_opt_outs_as_clicked_by_scanners_by_people_and_confirmed(ten: Store) -> 
     without = Snapshot({name: frame for name, frame in ten.snapshot().frames.items() if name != "subscription"})
     assert machines.opt_outs(without).to_dicts() == [expected | {"confirmed": None, "scanned_confirmed": None}]
     assert machines.opt_outs(ten, hours=1).to_dicts() == [expected]
+    together = {name: value for name, value in expected.items() if name != "delivery_id"}
+    assert machines.opt_outs_together(ten).to_dicts() == [together]
+    assert machines.opt_outs_together(without)["confirmed"].to_list() == [None]
 
 
 def test_a_departure_too_late_or_for_another_delivery_confirms_nothing(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class Page:
     rows: dict[str, dict[str, Any]] = field(default_factory=figures)
     lang: str = "en"
     timezone: str = "UTC"
+    delivery: str | None = "7"
 
     @property
     def template(self) -> Template:

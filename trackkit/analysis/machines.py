@@ -22,7 +22,7 @@ from trackkit.engine.snapshot import Measurable
 from trackkit.metrics import METRICS
 from trackkit.rules import MEANINGS, rules
 
-__all__ = ["band", "by_domain", "funnel", "opt_outs", "people"]
+__all__ = ["band", "by_domain", "funnel", "opt_outs", "opt_outs_together", "people"]
 
 KEPT = len(MEANINGS) + 1  # the step of a hit that no rule removes
 COUNTS = ("opens", "openers", "clicks", "clickers")
@@ -210,6 +210,16 @@ def opt_outs(tables: Measurable, delivery: Deliveries = None, hours: int = CONFI
     unknown = by_history if is_marked else _BY_MARKS
     rows = rows.with_columns(pl.lit(None, pl.Int64).alias(name) for name in unknown)
     return rows.sort(pl.col("delivery_id").cast(pl.Int64, strict=False), "delivery_id").collect()
+
+
+def opt_outs_together(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
+    """Return `opt_outs` of deliveries together: one row without `delivery_id`, none if nobody clicked such a link.
+
+    A recipient counts once for each delivery. What is unknown of one of them is null.
+    """
+    rows = opt_outs(tables, delivery).drop("delivery_id")
+    whole = [pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()) for name in rows.columns]
+    return rows.select(whole) if rows.height else rows
 
 
 _BY_MARKS = ["scanner_clicks", "people_clicks", "recipients", "confirmed", "scanned", "scanned_confirmed"]

@@ -71,7 +71,8 @@ def kinds(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataF
     """
     ids = asked_about(tables, delivery)
     whole = measure_together(tables, ["delivered"], ids)["delivered"].item()
-    is_share = pl.col("link_category").str.strip_chars().str.to_lowercase().is_in(NETWORKS) & (_kind() != "opened")
+    is_of_network = pl.col("link_category").str.strip_chars().str.to_lowercase().is_in(NETWORKS)
+    is_share = is_of_network & ~_kind().is_in(["opened", "web_visited", "transaction"])  # displays of a shared page
     ways = {OPENS: pl.lit(True)} | {name: _kind() == kind for kind, name in EVENTS.items()} | {SHARED: is_share}
     hits = counted_events(tables, ids)
     counted = [hits.filter(way).select(_messages(), hits=pl.len().cast(pl.Int64)) for way in ways.values()]

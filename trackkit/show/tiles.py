@@ -67,6 +67,10 @@ class Headed(Protocol):
         """Its language."""
 
     @property
+    def delivery(self) -> str | None:
+        """The delivery that it is about; None for several."""
+
+    @property
     def timezone(self) -> str:
         """Its time zone."""
 
@@ -314,6 +318,8 @@ def _state(page: Headed, state: Row) -> Iterator[str]:
     if state["phase"] == "not started":
         yield from _said(words.not_sent)
     if state["phase"] not in ("running", "paused") or state["processed"] is None or not state["to_deliver"]:
+        return
+    if page.delivery is None:  # a warning says which of several are not over
         return
     whole = state["to_deliver"]
     values = {

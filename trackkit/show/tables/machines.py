@@ -152,7 +152,7 @@ def rule_table(funnel: pl.DataFrame, lang: str = "en") -> GT | Block:
 
 
 def opt_out_table(opt_outs: pl.DataFrame, lang: str = "en") -> GT | Block:
-    """Show the clicks on opt-out links, one below the other. In: the frame of `machines.opt_outs` of a delivery."""
+    """Show the clicks on opt-out links, one below the other. In: the frame of `machines.opt_outs_together`."""
     if opt_outs.is_empty():
         return nothing(NO_OPT_OUT, lang)
     row = opt_outs.row(0, named=True)
