@@ -23,6 +23,7 @@ SLOW_FILES = (
     "test_machines.py", "test_scheduler.py", "test_forget.py", "test_reports.py", "test_access.py", "test_spark.py",
     "test_store.py", "test_pieces.py", "test_any_order.py", "test_explore.py", "test_language.py", "test_dossier.py",
     "test_runs.py", "test_at_once.py", "test_packaging.py", "test_flags.py", "test_forked.py", "test_personal.py",
+    "test_scope_pages.py", "test_docs.py", "test_own_words.py", "test_selections.py", "test_sql.py", "test_project.py",
     "test_databases_kinds.py", "test_feeds_vendors.py", "test_feeds_tables_vendors.py", "test_same_figures.py",
 )  # fmt: skip
 # Tests start hundreds of processes: what is compiled is kept, whatever the environment says, and jsonschema is spared

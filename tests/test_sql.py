@@ -190,7 +190,7 @@ RATES = {
 NO_FLAGS = ("prefetched_only", "delivered_without_prefetched", "trackable_open_rate")  # the raw tables flag no machine
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda seed: f"seed {seed}")
+@pytest.fixture(scope="module", params=[1, 2], ids=lambda seed: f"seed {seed}")
 def both(request, tmp_path_factory):
     """The same random instance as a trackkit store and as DuckDB views on its raw files."""
     folder = write_instance(tmp_path_factory.mktemp("sql") / "raw", seed=request.param, is_shared=request.param > 1)
