@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "failures": {"errors"},
     "clock": {"errors"},
     "toml": {"errors"},
-    "project": {"errors", "toml"},
+    "settings": {"errors", "toml"},
+    "project": {"errors", "settings"},
     "resources": {"errors", "project"},
     "copies": {"__init__", "errors", "project", "resources"},
     "language": {"errors", "resources"},  # whoever has words for readers may use it
@@ -56,7 +57,7 @@ MAY_IMPORT["show"] |= {"definition_sets"}
 MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "engine", "analysis", "show"} | MAY_IMPORT[
     "show"
 ]
-MAY_IMPORT["report"] |= {"project", "own_metrics"}
+MAY_IMPORT["report"] |= {"project", "settings", "own_metrics"}
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report", "copies"}
 MAY_IMPORT["__init__"] = {"metrics", "own_metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
 MAY_IMPORT["project_options"] = {"metrics", "own_metrics", "errors", "project", "resources", "copies", "report"}

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from trackkit.cli import _arguments, app
-from trackkit.project import Settings
+from trackkit.settings import Settings
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "operate.md").read_text("utf-8")
 FIELD = r"(?:\*|\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)(?:/\d+)?"

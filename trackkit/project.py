@@ -9,14 +9,12 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated
-from zoneinfo import available_timezones
+from typing import TYPE_CHECKING
 
-from pydantic import AfterValidator, Field
+from trackkit.errors import RequestError
 
-from trackkit import toml
-from trackkit.errors import RequestError, did_you_mean
-from trackkit.toml import Strict
+if TYPE_CHECKING:
+    from trackkit.settings import Settings
 
 FILE, VARIABLE = "trackkit.toml", "TRACKKIT_PROJECT"
 OWN = (
@@ -42,29 +40,6 @@ TEXT = """\
 """
 
 
-def _zone(name: str) -> str:
-    if name not in available_timezones():
-        raise ValueError(f"there is no time zone {name!r}.{did_you_mean(name, available_timezones())}")
-    return name
-
-
-_Names = Annotated[list[str], Field(min_length=1, description='a list of names, as ["en"]')]
-
-
-class Settings(Strict):
-    """What a `trackkit.toml` settles; None leaves it to the command line, or to what is usual."""
-
-    store: str | None = None
-    out: str | None = None
-    timezone: Annotated[str, AfterValidator(_zone)] | None = None
-    languages: _Names | None = None
-    formats: _Names | None = None
-    definitions: str | None = None
-    keep: Annotated[int, Field(ge=1, description="a whole number from 1")] | None = None
-    retention: str | None = None
-    templates: str = "."
-
-
 class Project:
     """A folder with a `trackkit.toml`."""
 
@@ -77,9 +52,11 @@ class Project:
         return self.folder / FILE
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """What it settles; RequestError naming file, key and the nearest word."""
-        return toml.read(self.file, Settings)
+        from trackkit.settings import read  # pydantic, which takes 0.2 s, and nothing outside a project needs it
+
+        return read(self.file)
 
     @property
     def templates(self) -> Path:

@@ -18,7 +18,7 @@ from trackkit.definition_sets import shipped
 from trackkit.errors import RequestError, TrackkitError, did_you_mean
 from trackkit.language import LOCALES, languages, require_catalogue
 from trackkit.metrics import ADOBE
-from trackkit.project import Project, Settings, current
+from trackkit.project import Project, current
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
@@ -34,6 +34,7 @@ from trackkit.report.phrases import phrases, untranslated
 from trackkit.report.template import TEMPLATES, Template, misfits
 from trackkit.rules import LIST as MACHINES
 from trackkit.rules import Rules
+from trackkit.settings import Settings
 from trackkit.show.logo import logo
 from trackkit.show.theme import THEME, Theme
 from trackkit.toml import Problem
