@@ -305,6 +305,6 @@ def _look_at(page: Any, path: Path, said: list[str], asked: list[str]) -> None:
 
 
 def test_every_notebook_has_its_template_and_every_template_its_notebook() -> None:
-    lists = {"bounce_causes", "domains", "dossier", "feedback_loops", "machines", "quality"}
+    lists = {"bounce_causes", "domains", "dossier", "feedback_loops", "index", "machines", "quality"}
     templates = {path.stem for path in resources.folder("reports_templates").glob("*.toml")} - lists
     assert templates == set(resources.files(notebook.NOTEBOOKS, "*.ipynb"))
