@@ -26,7 +26,7 @@ from trackkit.store import Store, open_store
 ZONE = "Asia/Bangkok"  # seven hours ahead of UTC
 DAY = [date(2026, 3, 10), datetime(2026, 3, 10), datetime(2026, 3, 9, 17, tzinfo=UTC), "2026-03-10",
        "2026-03-10T00:00", "2026-03-09T17:00Z"]  # fmt: skip
-WRONG = ["yesterday", "10/03/2026", 5.5, True, b"2026-03-10"]
+WRONG = ["the day before", "10/03/2026", 5.5, True, b"2026-03-10"]
 
 
 @pytest.fixture(scope="module")

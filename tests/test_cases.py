@@ -102,5 +102,5 @@ def test_a_report_on_all_deliveries_renders_on_no_tables_at_all(report: str) -> 
 
 def test_the_page_of_an_unread_store_is_whole(raw_logs_store: Path, busiest: str, tmp_path: Path) -> None:
     page = render("tracking_indicators", raw_logs_store, tmp_path, delivery=busiest).read_text("utf-8")
-    assert "No delivery log was loaded" in page and "Concerned: Figures, Delivery statistics" in page
+    assert "No delivery log was loaded" in page and "Concerned: Figures, Open and click-through rate" in page
     assert page.count("not in the data loaded") > 3
