@@ -70,7 +70,8 @@ def is_sound(text: str) -> bool:
 def test_a_line_becomes_an_event(tmp_path: Path) -> None:
     load = read(tmp_path, GOOD + "\n")
     silent = ("address", "vendor_id", "bounce_class", "bounce_reason", "diagnostic", "smtp_status", "is_machine",
-              "machine_reason", "is_first", "link_position", "tags", "attributes", "source_type", "external_id")  # fmt: skip
+              "machine_reason", "is_first", "link_position", "tags", "attributes", "source_type",
+              "external_id")  # fmt: skip
     assert events(load).row(0, named=True) == dict.fromkeys(silent) | {
         "delivery_id": str(0x1AEAB4B6), "message_id": str(0x1F506D71), "event_id": str(0xFD7EC86), "log_server": "50",
         "occurred_at": datetime(2017, 6, 24, 21, 0, 50, 960_000, UTC), "recipient_id": None,
