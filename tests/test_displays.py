@@ -72,7 +72,7 @@ def test_metrics_are_a_short_table_that_can_be_searched():
 def test_a_metric_says_what_it_means():
     shown = repr(METRICS["open_rate"])
     assert shown.startswith("open_rate: Open rate (recipients)\nRecipients who opened out of delivered messages.")
-    assert "unique_opens / delivered" in shown and "delivery_id, " in shown
+    assert "unique_opens / delivered" in shown and "delivery_id, campaign, campaign_label" in shown
     assert "<td" in METRICS["open_rate"]._repr_html_()
 
 

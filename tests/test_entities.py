@@ -10,7 +10,8 @@ import pytest
 
 from tests.test_cli import trackkit
 from trackkit import schema
-from trackkit.analysis.console import deliveries, within
+from trackkit.analysis.console import deliveries
+from trackkit.engine.attributes import within
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
@@ -98,7 +99,7 @@ def test_keys_win_over_names(tmp_path: Path) -> None:
     assert kept.collect().rows() == [("7", "12", "5", "news@shop.example"), ("8", None, None, None)]
     assert store.scan("campaign").select("label", "programme_id").collect().rows() == [("Spring 2026", "31")]
     assert store.scan("programme").select("programme_id", "label").collect().rows() == [("31", "The year")]
-    assert within(store, "5") == ["5", "4"], "folders that lie in each other end"
+    assert within(store, ["5"]) == ["5", "4"], "folders that lie in each other end"
     again = store.ingest(str(tmp_path / "in"), timezone="UTC")
     assert again.total("kept") == 0
     assert deliveries(store, folder="4")["delivery_id"].to_list() == ["7"]

@@ -147,4 +147,4 @@ def test_the_prompt_writes_a_workbook_of_a_tab(demo_store):
     assert [cells["A1"], cells["B1"]] == ["label", "clicks"]
     total = sum(float(value) for name, value in cells.items() if name.startswith("B") and name != "B1")
     assert total == clicked_urls(store, recipient=recipient)["clicks"].sum() > 0
-    assert f"recipient {recipient}" in about and "The newest hit known" in about
+    assert f"Tracking tab of recipient {recipient}, urls" in about and "The newest hit known" in about

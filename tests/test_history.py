@@ -1,11 +1,8 @@
 """What scheduled runs leave and say: codes, lines, JSON, metrics, history; and the pages of what is gone."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,6 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
+from tests.test_project import trackkit
 from trackkit import cli
 from trackkit.clock import ago
 from trackkit.runs.due import run
@@ -20,14 +18,6 @@ from trackkit.runs.history import RunSummary, write_metrics
 from trackkit.runs.manifest import Manifest
 
 REPORT = "delivery_tracking"
-
-
-def trackkit(folder: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trackkit", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 def history(folder: Path) -> list[dict]:

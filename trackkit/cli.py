@@ -779,7 +779,7 @@ def recipient(recipient_id: str, address: str, tab: str, delivery: str | None, *
     filters = who | ({"delivery": delivery} if delivery else {})
     if tab == "deliveries" and options["type"]:
         raise RequestError("--type narrows hits; deliveries have none: leave one of the two out.")
-    _print_rows(tracking_tab, f"{subject}, {tab}", filters, tab=tab, **options)
+    _print_rows(tracking_tab, f"Tracking tab of {subject}, {tab}", filters, tab=tab, **options)
 
 
 @app.command()
@@ -804,7 +804,8 @@ def tracking(delivery_id: str, **options: Any) -> None:
     """
     from trackkit.analysis.logs import tracking_tab
 
-    _print_rows(tracking_tab, f"delivery {delivery_id}, {options['tab']}", {"delivery": delivery_id}, **options)
+    what = f"Tracking tab of delivery {delivery_id}, {options['tab']}"
+    _print_rows(tracking_tab, what, {"delivery": delivery_id}, **options)
 
 
 @app.command()
@@ -836,12 +837,13 @@ def messages(delivery_id: str, **options: Any) -> None:
     """
     from trackkit.analysis.messages import message_tab
 
-    _print_rows(message_tab, f"delivery {delivery_id}, {options['tab']}", {"delivery": delivery_id}, **options)
+    what = f"Tab of delivery {delivery_id}, {options['tab']}"
+    _print_rows(message_tab, what, {"delivery": delivery_id}, **options)
 
 
 def _print_rows(
     asked: Callable[..., Any],
-    subject: str,
+    what: str,
     filters: dict[str, str],
     store: str,
     columns: str | None,
@@ -862,7 +864,7 @@ def _print_rows(
     zone = timezone or tables.timezone
     chosen = {name: value for name, value in options.items() if value not in ("", None, False)}
     rows = answered(tables, lambda now: asked(now, columns=_list(columns), timezone=zone, **filters, **chosen))
-    about = {"What": f"Tab of {subject}", "Columns": ", ".join(rows.columns), "Time zone": zone}
+    about = {"What": what, "Columns": ", ".join(rows.columns), "Time zone": zone}
     about |= {name.capitalize(): str(value) for name, value in chosen.items() if name != "tab"}
     if lang is not None:
         from trackkit.show.cells import in_words

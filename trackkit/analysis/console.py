@@ -1,17 +1,16 @@
-"""The console's list of deliveries, and the folders that it is narrowed to."""
+"""The console's list of deliveries."""
 
 import polars as pl
 
 from trackkit import schema
 from trackkit.clock import moment
-from trackkit.engine.attributes import attributes
-from trackkit.engine.deliveries import is_deleted, is_set_aside, require_timezone
+from trackkit.engine.attributes import attributes, within
+from trackkit.engine.deliveries import is_deleted, is_set_aside, planned_launch, require_timezone
 from trackkit.engine.measure import measure
-from trackkit.engine.plausible import EARLIEST
 from trackkit.engine.snapshot import Measurable, Tables
 from trackkit.errors import RequestError, did_you_mean
 
-__all__ = ["deliveries", "within"]
+__all__ = ["deliveries"]
 
 _COUNTS = {"to_deliver": "to_deliver", "processed": "processed", "success": "delivered_with_seeds"}
 _COLUMNS = ("delivery_id", "label", "kind", "state", "channel", "campaign", "campaign_label", "launched_at", *_COUNTS)
@@ -52,33 +51,15 @@ def deliveries(
         rows = rows.filter(pl.col(name) == _word(listed[name], name, asked)) if asked else rows
     if folder:
         key = _word(pl.concat([listed["folder"], _folders(tables)]), "folder", folder)
-        rows = rows.filter(pl.col("folder").is_in(within(tables, key)))
+        rows = rows.filter(pl.col("folder").is_in(within(tables, [key])))
     if since:
         rows = rows.filter(pl.col("launched_at") >= moment(since, zone, "since"))
     return rows.sort("launched_at", "delivery_id", descending=True, nulls_last=True).select(_COLUMNS)
 
 
-def within(tables: Tables, folder: str) -> list[str]:
-    """Return a folder and all folders below it, by id; folders that lie in each other are each listed once.
-
-    >>> from trackkit.engine.snapshot import Snapshot
-    >>> tree = pl.LazyFrame({"folder_id": ["1", "2", "3"], "parent_id": [None, "1", "2"]})
-    >>> within(Snapshot({"folder": tree}), "2")
-    ['2', '3']
-    """
-    parents = tables.scan("folder").select("folder_id", "parent_id").collect()
-    found, newest = [folder], [folder]
-    while newest:
-        below = parents.filter(pl.col("parent_id").is_in(newest))["folder_id"].unique().sort().to_list()
-        newest = [key for key in below if key not in found]
-        found += newest
-    return found
-
-
 def _described(tables: Measurable, zone: str) -> pl.DataFrame:
     """Every delivery that a table lists, or that only has messages or hits."""
     stated = tables.scan("delivery").unique("delivery_id", keep="last")
-    launched = [pl.when(pl.col(name) >= EARLIEST).then(name) for name in ("started_at", "contact_at")]
     kind = pl.when(is_deleted()).then(pl.lit("deleted")).when(is_set_aside() & pl.col("is_model").fill_null(False))
     state = pl.col("state").replace_strict(
         schema.STATES, default=pl.col("state").cast(pl.String), return_dtype=pl.String
@@ -88,7 +69,7 @@ def _described(tables: Measurable, zone: str) -> pl.DataFrame:
         label=pl.coalesce("label", "internal_name"),
         kind=kind.then(pl.lit("model")).when(is_set_aside()).then(pl.lit("proof")),
         state=state,
-        launched_at=pl.coalesce(launched).dt.convert_time_zone(zone),
+        launched_at=planned_launch().dt.convert_time_zone(zone),
     ).join(attributes(tables, zone), on="delivery_id", how="left")
     return known.collect()
 

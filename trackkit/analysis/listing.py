@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 
 from trackkit.clock import Asked, moment
+from trackkit.engine.deliveries import of_deliveries, still_there
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.schema import MESSAGE
 
-__all__ = ["asked_words", "chosen_columns", "in_order", "in_period", "limited", "named", "of_address", "order_columns"]
+__all__ = ["asked_words", "chosen_columns", "in_order", "in_period", "limited", "named", "of_whom", "order_columns"]
 
 Words = str | Sequence[str]
 
@@ -91,11 +92,24 @@ def limited(rows: pl.LazyFrame, limit: int | None) -> pl.LazyFrame:
     return rows if limit is None else rows.head(limit)
 
 
-def of_address(tables: Measurable, rows: pl.LazyFrame, address: str) -> pl.LazyFrame:
-    """Return the messages or events with an address, or of a recipient or message with it.
+def of_whom(
+    tables: Measurable, table: str, ids: Sequence[str] | None, recipient: str | None, address: str | None
+) -> pl.LazyFrame:
+    """Return the messages or events of deliveries `asked_about`, of a recipient or of an address, or of both.
 
-    Senders' logs often identify nobody otherwise. Raises RequestError for an address that no table has; the sentence
-    does not repeat it.
+    Without a delivery, those of somebody are in all deliveries still there. Raises RequestError for an address that no
+    table has; the sentence does not repeat it.
+    """
+    is_of_somebody = ids is None and not (recipient is None and address is None)
+    rows = still_there(tables, tables.scan(table)) if is_of_somebody else of_deliveries(tables, table, ids)
+    rows = rows if recipient is None else rows.filter(pl.col("recipient_id") == recipient)
+    return rows if address is None else _of_address(tables, rows, address)
+
+
+def _of_address(tables: Measurable, rows: pl.LazyFrame, address: str) -> pl.LazyFrame:
+    """The messages or events with an address, or of a recipient or message with it.
+
+    Senders' logs often identify nobody otherwise.
     """
     columns = {"recipient": "email", "message": "address", "event": "address"}
     with_address = {name: tables.scan(name).filter(_is_address(column, address)) for name, column in columns.items()}

@@ -16,13 +16,13 @@ from trackkit.analysis.listing import (
     chosen_columns,
     in_order,
     limited,
-    of_address,
+    of_whom,
     order_columns,
 )
 from trackkit.analysis.messages import RECIPIENT_COLUMNS as RECIPIENT_MESSAGES
 from trackkit.analysis.messages import messages, with_label
 from trackkit.clock import Asked, local
-from trackkit.engine.deliveries import Deliveries, asked_about, of_deliveries, still_there, the_one, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, the_one, zone_of
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, require_word
@@ -252,12 +252,8 @@ def _hits(tables: Measurable, delivery: Deliveries, recipient: str | None, addre
     """The hits of the tracking log: opens and hits on links, not what mail servers report."""
     is_tracked = pl.col("event_type").cast(pl.String).is_in(list(EVENT_LABELS)) | pl.col("link_id").is_not_null()
     ids = asked_about(tables, delivery)
-    is_of_recipient = ids is None and not (recipient is None and address is None)
-    hits = still_there(tables, tables.scan("event")) if is_of_recipient else of_deliveries(tables, "event", ids)
-    hits = hits.filter(is_tracked)
-    if recipient is not None:
-        hits = hits.filter(pl.col("recipient_id") == _require_recipient(tables, recipient))
-    return hits if address is None else of_address(tables, hits, address)
+    key = None if recipient is None else _require_recipient(tables, recipient)
+    return of_whom(tables, "event", ids, key, address).filter(is_tracked)
 
 
 def _ordered(rows: pl.LazyFrame, by: Mapping[str, bool]) -> pl.LazyFrame:

@@ -18,12 +18,12 @@ from trackkit.analysis.listing import (
     in_period,
     limited,
     named,
-    of_address,
+    of_whom,
     order_columns,
 )
 from trackkit.analysis.sending import named_rule
 from trackkit.clock import Asked
-from trackkit.engine.deliveries import Deliveries, asked_about, is_hit, of_deliveries, still_there, the_one, zone_of
+from trackkit.engine.deliveries import Deliveries, asked_about, is_hit, of_deliveries, the_one, zone_of
 from trackkit.engine.measure import quotient
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
@@ -274,10 +274,7 @@ def _asked(
     zone: str,
 ) -> pl.LazyFrame:
     """The messages asked for, each with its status in the platform's words."""
-    is_of_recipient = ids is None and not (recipient is None and address is None)
-    sent = still_there(tables, tables.scan("message")) if is_of_recipient else of_deliveries(tables, "message", ids)
-    sent = sent if recipient is None else sent.filter(pl.col("recipient_id") == str(recipient))
-    sent = sent if address is None else of_address(tables, sent, address)
+    sent = of_whom(tables, "message", ids, None if recipient is None else str(recipient), address)
     if domains := [name.lower() for name in asked_words(domain)]:
         sent = _of_domains(sent, domains)
     sent = in_period(sent.with_columns(status_word()), "status_at", since, until, zone)

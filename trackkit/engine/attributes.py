@@ -4,12 +4,12 @@ They are no columns of rows. Whatever adds up is counted by delivery first, from
 then added; only people, who may be in several deliveries, are counted again over rows to which these are joined.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from trackkit import schema
-from trackkit.engine.plausible import EARLIEST
+from trackkit.engine.deliveries import planned_launch
 from trackkit.engine.snapshot import Tables
 from trackkit.metrics import OF_DELIVERIES
 
@@ -49,16 +49,15 @@ def attributes(tables: Tables, timezone: str) -> pl.LazyFrame:
     >>> attributes(Snapshot({"delivery": deliveries}), "UTC").select("campaign", "channel", "folder").collect().row(0)
     ('12', 'SMS', None)
     """
-    rows = _rows(tables, "delivery", _DELIVERY).unique("delivery_id", keep="last", maintain_order=True)
-    campaigns = _rows(tables, "campaign", ("campaign_id", "label", "programme_id")).unique("campaign_id")
+    rows = columns_of(tables, "delivery", _DELIVERY).unique("delivery_id", keep="last", maintain_order=True)
+    campaigns = columns_of(tables, "campaign", ("campaign_id", "label", "programme_id")).unique("campaign_id")
     rows = rows.join(campaigns.rename({"label": "campaign_label"}), on="campaign_id", how="left")
     for name in ("programme", "folder"):
         key = f"{name}_id"
-        named = _rows(tables, name, (key, "label")).unique(key).rename({"label": f"{name}_label"})
+        named = columns_of(tables, name, (key, "label")).unique(key).rename({"label": f"{name}_label"})
         rows = rows.join(named, on=key, how="left")
     code = pl.col("message_type")
-    launched = [pl.when(pl.col(name) >= EARLIEST).then(name) for name in ("started_at", "contact_at")]
-    day = pl.coalesce(launched).dt.convert_time_zone(timezone).dt.date()
+    day = planned_launch().dt.convert_time_zone(timezone).dt.date()
     return rows.with_columns(
         campaign="campaign_id",
         programme="programme_id",
@@ -71,10 +70,27 @@ def attributes(tables: Tables, timezone: str) -> pl.LazyFrame:
     ).select("delivery_id", *OF_DELIVERIES)
 
 
-def _rows(tables: Tables, table: str, columns: Sequence[str]) -> pl.LazyFrame:
-    """Some columns of a table, null where its rows have none."""
+def columns_of(tables: Tables, table: str, columns: Sequence[str]) -> pl.LazyFrame:
+    """Return some columns of a table, null where its rows have none."""
     rows, types = tables.scan(table), schema.TABLES[table].schema
     known = rows.collect_schema()
     return rows.select(
         (pl.col(name) if name in known else pl.lit(None)).cast(types[name]).alias(name) for name in columns
     )
+
+
+def within(tables: Tables, folders: Iterable[str]) -> list[str]:
+    """Return folders and all those below them, by id; those that lie in each other are each listed once.
+
+    >>> from trackkit.engine.snapshot import Snapshot
+    >>> tree = pl.LazyFrame({"folder_id": ["1", "2", "3"], "parent_id": [None, "1", "2"]})
+    >>> within(Snapshot({"folder": tree}), ["2"])
+    ['2', '3']
+    """
+    tree = columns_of(tables, "folder", ("folder_id", "parent_id")).collect()
+    found = newest = list(folders)
+    while newest:
+        below = tree.filter(pl.col("parent_id").is_in(newest))["folder_id"].drop_nulls().unique().sort()
+        newest = [key for key in below if key not in found]
+        found = [*found, *newest]
+    return found

@@ -15,8 +15,8 @@ from datetime import UTC, date
 
 import polars as pl
 
-from trackkit import schema
 from trackkit.clock import moment
+from trackkit.engine.attributes import columns_of, within
 from trackkit.engine.deliveries import is_set_aside, planned_launch, require_deliveries
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
@@ -262,20 +262,20 @@ def _numbers(text: str) -> tuple[int, int, int]:
     return year, month, day
 
 
-def _columns(tables: Measurable, table: str, *names: str) -> pl.LazyFrame:
-    """Columns of a table, null where a frame lacks them."""
-    rows, types = tables.scan(table), schema.TABLES[table].schema
-    there = rows.collect_schema()
-    return rows.select(pl.col(name) if name in there else pl.lit(None, types[name]).alias(name) for name in names)
-
-
 def _known(tables: Measurable) -> pl.DataFrame:
     """Every delivery that is declared or has rows, the latest launch first: its groups, and whether it is set aside."""
-    described = _columns(tables, "delivery", *OF_DELIVERY, *SETS_ASIDE, "started_at", "contact_at").select(
+    cached: list[pl.DataFrame] = getattr(tables, "known", [])  # a snapshot does not change
+    if not cached:
+        cached.append(_listed(tables))
+    return cached[0]
+
+
+def _listed(tables: Measurable) -> pl.DataFrame:
+    described = columns_of(tables, "delivery", (*OF_DELIVERY, *SETS_ASIDE, "started_at", "contact_at")).select(
         *OF_DELIVERY, "is_proof", is_aside=is_set_aside(), launched_at=planned_launch()
     )
     rows = described.unique("delivery_id").collect()
-    ids = pl.collect_all([_columns(tables, name, "delivery_id").unique() for name in ("message", "event")])
+    ids = pl.collect_all([columns_of(tables, name, ("delivery_id",)).unique() for name in ("message", "event")])
     others = pl.concat(ids).unique().drop_nulls().join(rows, on="delivery_id", how="anti")
     return _sorted(pl.concat([rows, _with_first_hits(tables, others)], how="diagonal"))
 
@@ -304,8 +304,8 @@ def _with_named(known: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
 def _groups(tables: Measurable, kind: str) -> pl.DataFrame:
     """The campaigns, programmes or folders that any table lists or mentions: `id`, `label`, `internal_name`."""
     key = f"{kind}_id"
-    listed = _columns(tables, kind, key, "label", "internal_name").rename({key: "id"}).unique("id")
-    mentions = [_columns(tables, table, name).rename({name: "id"}) for table, name in MENTIONED[kind]]
+    listed = columns_of(tables, kind, (key, "label", "internal_name")).rename({key: "id"}).unique("id")
+    mentions = [columns_of(tables, table, (name,)).rename({name: "id"}) for table, name in MENTIONED[kind]]
     frames = pl.collect_all([listed, *mentions])
     others = pl.concat(frames[1:]).unique().join(frames[0], on="id", how="anti")
     return pl.concat([frames[0], others], how="diagonal").drop_nulls("id").sort("id")
@@ -321,12 +321,12 @@ def _members(tables: Measurable, known: pl.DataFrame, part: Part) -> list[str]:
     if part.kind == PERIOD:
         test = _launched_in(part.days, tables.timezone)
     elif part.kind == "programme":
-        campaigns = _columns(tables, "campaign", "campaign_id", "programme_id").filter(
+        campaigns = columns_of(tables, "campaign", ("campaign_id", "programme_id")).filter(
             pl.col("programme_id").is_in(part.ids)
         )
         test = pl.col("campaign_id").is_in(campaigns.collect()["campaign_id"].drop_nulls().to_list())
     elif part.kind.endswith("folder"):
-        test = pl.col("folder_id").is_in(_with_subfolders(tables, part.ids) if part.kind == "folder" else part.ids)
+        test = pl.col("folder_id").is_in(within(tables, part.ids) if part.kind == "folder" else part.ids)
     else:
         test = is_in[part.kind]
     return known.filter(test)["delivery_id"].to_list()
@@ -339,16 +339,6 @@ def _launched_in(days: Days, zone: str) -> pl.Expr:
     ending = moment(last, zone, "The period", end_of_day=True) if last else None
     tests += [launched <= ending.astimezone(UTC)] if ending else []
     return pl.all_horizontal(launched.is_not_null(), *tests)
-
-
-def _with_subfolders(tables: Measurable, ids: Sequence[str]) -> list[str]:
-    """Folders and all those in them, each once, even where folders lie in one another in a circle."""
-    tree = _columns(tables, "folder", "folder_id", "parent_id").collect()
-    found, newest = set(ids), set(ids)
-    while newest:
-        newest = set(tree.filter(pl.col("parent_id").is_in(list(newest)))["folder_id"].drop_nulls()) - found
-        found |= newest
-    return sorted(found)
 
 
 def _why_empty(parts: Sequence[Part], rows: pl.DataFrame, held: Sequence[set[str]]) -> str:

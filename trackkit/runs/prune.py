@@ -1,6 +1,5 @@
 """The pages of what is gone: of deliveries that the store no longer has, and of reports that there are no more."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import polars as pl
 
 from trackkit.report import REPORTS
 from trackkit.report.formats import others
-from trackkit.runs.archive import ARCHIVE, Archive
+from trackkit.runs.archive import Archive, archived
 from trackkit.runs.manifest import Manifest
 from trackkit.store import Store
 
@@ -40,12 +39,7 @@ def remove(manifest: Manifest, archive: Archive, names: Collection[str]) -> None
     named = [str(manifest.entries[name].get("path", "")) for name in names]
     pages = {folder / name for name in named if name and Path(name).name == name}
     beside = [path for path, page in others(folder) if page in pages]
-    versions = [path for page in pages for path in _archived(folder, page)]
+    versions = [path for path, page in archived(folder) if page in pages]
     archive.erase([*pages, *beside, *versions])
     for name in names:
         del manifest.entries[name]
-
-
-def _archived(folder: Path, page: Path) -> list[Path]:
-    safe = re.sub(r"([*?\[])", r"[\1]", page.stem)
-    return list((folder / ARCHIVE / safe).glob("*.html"))
