@@ -36,7 +36,7 @@ from trackkit.show import definitions
 from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.data import MIME as DATA
-from trackkit.show.findings import MIME as FINDING
+from trackkit.show.findings.finding import MIME as FINDING
 from trackkit.show.logo import logo
 from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, page_style, theme
