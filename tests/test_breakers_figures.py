@@ -14,7 +14,7 @@ from trackkit.engine.deliveries import launch
 from trackkit.engine.measure import measure
 from trackkit.engine.snapshot import Snapshot
 from trackkit.language import say
-from trackkit.report.page import platform_header
+from trackkit.report.header import platform_header
 from trackkit.show import charts
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)

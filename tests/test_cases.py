@@ -10,7 +10,8 @@ import pytest
 from tests.notebooks import run, texts
 from trackkit.engine.snapshot import Snapshot
 from trackkit.report import REPORTS, render
-from trackkit.report.page import Header, Page
+from trackkit.report.header import Header
+from trackkit.report.page import Page
 from trackkit.store import open_store
 
 CASES = ("everything", "nothing", "all_text", "missing_tables", "no_tracking")

@@ -23,7 +23,8 @@ from trackkit.engine.snapshot import Snapshot
 from trackkit.metrics import BREAKDOWNS, METRICS, breakdowns_of
 from trackkit.quality import quality
 from trackkit.report import REPORTS
-from trackkit.report.page import Header, Page
+from trackkit.report.header import Header
+from trackkit.report.page import Page
 from trackkit.runs.due import deliveries, run
 from trackkit.store import Store, load, open_store
 

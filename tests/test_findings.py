@@ -9,7 +9,6 @@ import pytest
 from trackkit.report.html_page import _section
 from trackkit.report.template import Section
 from trackkit.show.findings import (
-    MIME,
     Finding,
     above,
     above_average,
@@ -67,6 +66,7 @@ from trackkit.show.findings import (
     together,
     unlike_before,
 )
+from trackkit.show.findings.finding import MIME
 from trackkit.show.theme import theme
 
 

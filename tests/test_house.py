@@ -61,6 +61,9 @@ MAY_IMPORT["report"] |= {"project", "settings", "own_metrics"}
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report", "copies"}
 MAY_IMPORT["__init__"] = {"metrics", "own_metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
 MAY_IMPORT["project_options"] = {"metrics", "own_metrics", "errors", "project", "resources", "copies", "report"}
+MAY_IMPORT["arguments"] = {"errors", "engine", "store", "project_options"}
+MAY_IMPORT["terminal"] = {"arguments", "plain", "errors", "language", "store", "analysis", "show", "report"}
+MAY_IMPORT["exit_codes"] = {"errors", "failures", "quality", "store", "terminal"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
 # The modules whose functions users call.

@@ -14,7 +14,7 @@ from tests import notebooks
 from trackkit.language import SOURCE, catalogue_file, languages, read, say
 from trackkit.metrics import METRICS
 from trackkit.report import REPORTS
-from trackkit.report.page import MIME
+from trackkit.report.header import MIME
 from trackkit.report.template import template
 from trackkit.runs.gallery import RATES, figures
 from trackkit.runs.index import _rate

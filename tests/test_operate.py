@@ -13,7 +13,8 @@ import click
 import pytest
 import yaml
 
-from trackkit.cli import _arguments, app
+from trackkit.arguments import for_click
+from trackkit.cli import app
 from trackkit.settings import Settings
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "operate.md").read_text("utf-8")
@@ -38,7 +39,7 @@ def resolved(words: list[str]) -> None:
     """Fail as click does if a command or one of its options is not there; nothing is run."""
     group: Any = app
     context = click.Context(app, info_name="trackkit")
-    rest = app.make_parser(context).parse_args(_arguments(words))[1]
+    rest = app.make_parser(context).parse_args(for_click(words))[1]
     while isinstance(group, click.Group) and rest:
         name, command, rest = group.resolve_command(context, rest)
         assert command, name
@@ -104,7 +105,7 @@ def test_recipes_in_python_compile() -> None:
 
 
 def test_the_codes_are_those_of_the_help() -> None:
-    from trackkit.cli import CODES
+    from trackkit.exit_codes import CODES
 
     listed = re.findall(r"(?m)^\| (\d+) \|", TEXT)
     assert listed == re.findall(r"(\d+) [a-z]", CODES) == ["0", "1", "2", "3", "4", "5", "130"]

@@ -1,34 +1,38 @@
 """`trackkit …`: arguments in, exit code out. Nothing is computed here.
 
-The exit codes are in `CODES`, at the foot of every `--help`. Errors are one sentence on stderr; `--debug` adds the
-traceback. Progress bars need a terminal.
+What is typed is made ready in `arguments`, what is printed is in `terminal`, and how a command ends in `exit_codes`,
+whose `CODES` stand at the foot of every `--help`. Errors are one sentence on stderr; `--debug` adds the traceback.
+Progress bars need a terminal.
 """
 
 import gc
-import io
-import json
-import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from trackkit import __version__
-from trackkit.errors import DataError, RequestError, TrackkitError
-from trackkit.failures import refused_by_system
-from trackkit.plain import in_json, one_line
+from trackkit.arguments import assignments, comma_list, for_click, named_deliveries, store_of, subjects
+from trackkit.errors import RequestError
+from trackkit.exit_codes import CODES, cause_of, exit_if_unread, exit_on_verdict, flush, is_worse, report_error
 from trackkit.startup import begin
+from trackkit.terminal import (
+    page_progress,
+    print_frame,
+    print_json,
+    print_notice,
+    print_now,
+    print_records,
+    print_rows,
+    print_text,
+    progress_bar,
+)
 
 FOLDER = click.Path(path_type=Path)
-CODES = (
-    "Exit codes: 0 done, 1 trackkit stumbled, 2 the request is wrong or the system refused it, 3 the data is refused, "
-    "4 a report failed, 5 the work is done but the quality of the logs is worse than --fail-on allows, 130 interrupted."
-)
 
 
 class _Command(click.Command):
@@ -116,19 +120,6 @@ _pseudonymise = click.option(
 )
 
 
-def _exit_on_verdict(fail_on: str | None, verdict: str, done: str) -> None:
-    """Exit with code 5 if the verdict is as bad as `fail_on` or worse; the message says that the work was done."""
-    if _is_worse(fail_on, verdict):
-        _print_notice(f"{done}, and the quality of the logs is {verdict!r}: --fail-on {fail_on} gives exit code 5.")
-        raise click.exceptions.Exit(5)
-
-
-def _is_worse(fail_on: str | None, verdict: str) -> bool:
-    from trackkit.quality import VERDICTS
-
-    return bool(fail_on) and VERDICTS.index(verdict) >= VERDICTS.index(str(fail_on))
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option("--project", metavar="DIR", type=FOLDER, help="Folder with a trackkit.toml [the nearest one upwards].")
@@ -145,7 +136,7 @@ def app(context: click.Context, debug: bool, project: Path | None, verbose: bool
         if context.invoked_subcommand != "check":
             context.with_resource(knowing_metrics())
         for sentence in told(verbose):
-            _print_notice(sentence)
+            print_notice(sentence)
 
 
 @app.command()
@@ -158,7 +149,7 @@ def demo(folder: Path, seed: int, deliveries: int | None, recipients: int | None
     from trackkit.demo import write_demo
 
     sizes = {"deliveries": deliveries, "recipients": recipients}
-    _print_text(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
+    print_text(write_demo(folder, seed=seed, **{name: size for name, size in sizes.items() if size is not None}))
 
 
 @app.command()
@@ -230,7 +221,7 @@ def ingest(
     from trackkit.store.pseudonyms import Pseudonyms
 
     pseudonyms = Pseudonyms.read(pseudonymise, truncate_ips)
-    with _progress("Loading") as progress:
+    with progress_bar("Loading") as progress:
         report = open_store(store).ingest(
             *sources,
             format=format_,
@@ -243,18 +234,9 @@ def ingest(
             pseudonyms=pseudonyms,
             progress=progress,
         )
-    _print_json(report.to_dict()) if as_json else _print_text(str(report))
-    _exit_if_unread(report)
-    _exit_on_verdict(fail_on, report.quality["verdict"], "The data was loaded")
-
-
-def _exit_if_unread(report: Any) -> None:
-    """Exit with code 3 if nothing of a source could be read; print each unreadable source or file with its reason."""
-    unread_sources = {path: f"Nothing of {path!r} could be read: {why}" for path, why in report.failures.items()}
-    for sentence in (unread_sources | report.unreadable).values():
-        _print_notice(f"Error: {sentence}")
-    if unread_sources:
-        raise click.exceptions.Exit(3)
+    print_json(report.to_dict()) if as_json else print_text(str(report))
+    exit_if_unread(report)
+    exit_on_verdict(fail_on, report.quality["verdict"], "The data was loaded")
 
 
 @app.command()
@@ -278,17 +260,17 @@ def init(folder: Path | None, only: str | None, language: str | None, upgrade: b
         raise RequestError("Name the folder to be made a project: `trackkit init .` takes this one.")
     if upgrade:
         told = copies.upgrade(folder or found())
-        _print_text("\n".join(told) or "Nothing to upgrade: the copies are those of this version, or yours alone.")
+        print_text("\n".join(told) or "Nothing to upgrade: the copies are those of this version, or yours alone.")
         return
     if language:
-        _print_text(begin_language(folder or found(), language))
+        print_text(begin_language(folder or found(), language))
         return
     assert folder
-    written, kept = copies.copy_out(folder, _list(only) or [])
+    written, kept = copies.copy_out(folder, comma_list(only) or [])
     for path in written:
-        _print_text(path)
+        print_text(path)
     for sentence in kept:
-        _print_notice(sentence)
+        print_notice(sentence)
 
 
 @app.command()
@@ -298,7 +280,7 @@ def formats(as_json: bool) -> None:
     from trackkit.sources import formats as known_formats
 
     records = [asdict(format_) for format_ in known_formats().values()]
-    _print_json(records) if as_json else _print_records(records)
+    print_json(records) if as_json else print_records(records)
 
 
 @app.command()
@@ -361,17 +343,18 @@ def measure(
     from trackkit.engine.measure import not_added
     from trackkit.store import answered, open_store
 
-    tables, groups, joined = open_store(store), _list(by) or [], joins.read(_parameters(join, "A --join", "key=file"))
+    tables, groups = open_store(store), comma_list(by) or []
+    joined = joins.read(assignments(join, "A --join", "key=file"))
 
     def answer(snapshot: Any) -> tuple[Any, list[str]]:
-        options = (_chosen(snapshot, delivery, scope), where, timezone, engine, activity)
-        frame = measured(snapshot, _list(metrics), groups, *options, interval, definitions, joined)
+        options = (named_deliveries(snapshot, delivery, scope), where, timezone, engine, activity)
+        frame = measured(snapshot, comma_list(metrics), groups, *options, interval, definitions, joined)
         return frame, not_added(frame, snapshot, groups, *options, join=joined)
 
     frame, unadded = answered(tables, answer)
     if unadded:
         words = "Amounts of several currencies ({}) are not added: they are unknown. By currency each is told."
-        _print_notice(words.format(", ".join(unadded)))
+        print_notice(words.format(", ".join(unadded)))
     zone = timezone or tables.timezone
     filters = {
         "By": by,
@@ -381,19 +364,7 @@ def measure(
         "Activity": activity,
     }
     filters |= {} if definitions == "adobe" else {"Definitions": definitions}
-    _print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
-
-
-def _chosen(tables: Any, delivery: tuple[str, ...], scope: tuple[str, ...]) -> list[str] | None:
-    """The deliveries named by their ids or by scopes; None for all that count."""
-    from trackkit.engine.scope import PLATFORM, each_of
-
-    found = each_of(tables, scope)
-    if scope and not found:
-        raise RequestError(f"There is no {' and no '.join(scope)} in which a delivery counts.")
-    if not delivery and any(each.kind == PLATFORM for each in found):
-        return None
-    return list(dict.fromkeys([*delivery, *(name for each in found for name in each.deliveries)])) or None
+    print_frame(frame, output, lambda: {"What": "Indicators", "Store": store, **filters})
 
 
 @app.command()
@@ -406,10 +377,10 @@ def metrics(as_json: bool, markdown: bool) -> None:
     if markdown:
         print(page(), end="")
     elif as_json:
-        _print_json(records())
+        print_json(records())
     else:
         brief = ("name", "label", "unit", "formula", *(["of"] if any(record["of"] for record in records()) else []))
-        _print_records([{name: record[name] or "trackkit" for name in brief} for record in records()])
+        print_records([{name: record[name] or "trackkit" for name in brief} for record in records()])
 
 
 @app.command()
@@ -426,12 +397,12 @@ def schema(table: str | None, as_json: bool, markdown: bool) -> None:
     if markdown:
         print(schema_page(), end="")
     elif as_json:
-        _print_json([record for name in names for record in columns_of(name)])
+        print_json([record for name in names for record in columns_of(name)])
     elif table is None:
-        _print_records([{"table": name, "what is in it": TABLES[name].grain} for name in names])
+        print_records([{"table": name, "what is in it": TABLES[name].grain} for name in names])
     else:
         brief = ("column", "type", "unit", "meaning", "personal")
-        _print_records([{name: record[name] for name in brief} for record in columns_of(names[0])])
+        print_records([{name: record[name] for name in brief} for record in columns_of(names[0])])
 
 
 @app.command()
@@ -448,15 +419,15 @@ def definitions(store: str | None, delivery: str | None, sets: str | None, outpu
     if (store is None) is not (delivery is None):
         raise RequestError("A delivery under each set needs both --store and --delivery.")
     if store is None or delivery is None:
-        frame, brief = words(_list(sets)), ["definitions", "word", "label", "metric", "tag", "why"]
+        frame, brief = words(comma_list(sets)), ["definitions", "word", "label", "metric", "tag", "why"]
     else:
-        chosen, asked = _list(sets), delivery
+        chosen, asked = comma_list(sets), delivery
         frame = answered(
             open_store(store),
             lambda now: side_by_side(now, asked, chosen, hidden=unseen(now, [asked], ("complaints",))),
         )
         brief = ["question", "sender", "label", "rate", "numerator", "denominator", "metric", "why"]
-    _print_frame(frame.select(brief) if output == "table" else frame, output, lambda: {"What": "Definition sets"})
+    print_frame(frame.select(brief) if output == "table" else frame, output, lambda: {"What": "Definition sets"})
 
 
 @app.command()
@@ -467,9 +438,9 @@ def reports(as_json: bool) -> None:
 
     records = [report.to_dict() for report in REPORTS.values()]
     if as_json:
-        _print_json(records)
+        print_json(records)
     else:
-        _print_records([{name: record[name] for name in ("name", "title", "scope")} for record in records])
+        print_records([{name: record[name] for name in ("name", "title", "scope")} for record in records])
 
 
 @app.command()
@@ -508,31 +479,16 @@ def render(
     from trackkit.report.formats import beside, require_formats
     from trackkit.runs.due import join
 
-    chosen, parameters = require_formats(formats), _parameters(parameter)
+    chosen, parameters = require_formats(formats), assignments(parameter)
     parameters |= {} if definitions == "adobe" else {"definitions": definitions}
     if timezone:
         parameters.setdefault("timezone", timezone)
     asked = [name for name in chosen if name in formats.lower()] or chosen
-    for name, over in _subjects(store, delivery, scope):
+    for name, over in subjects(store, delivery, scope):
         page = rendered(report, store, out, name, lang, parameters, chosen, over)
         for each in asked:
-            _print_text(beside(page, each))
+            print_text(beside(page, each))
     join(store, out)
-
-
-def _subjects(store: str, delivery: tuple[str, ...], scope: tuple[str, ...]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield what pages are asked for: each delivery, then each scope; or one page on neither."""
-    from trackkit.engine.scope import GROUPS, every
-    from trackkit.store import open_store
-
-    yield from ((name, None) for name in delivery)
-    for text in scope:
-        found = [each.text for each in every(open_store(store).snapshot(), text)] if text in GROUPS else [text]
-        if not found:
-            raise RequestError(f"There is no {text} in which a delivery counts.")
-        yield from ((None, each) for each in found)
-    if not (delivery or scope):
-        yield None, None
 
 
 @app.command()
@@ -552,7 +508,7 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
     from trackkit.runs.due import latest_delivery
 
     chosen = delivery or latest_delivery(store, report)
-    previewed(report, store, chosen, port, lang, _parameters(parameter), _print_now)
+    previewed(report, store, chosen, port, lang, assignments(parameter), print_now)
 
 
 @app.command()
@@ -616,15 +572,15 @@ def run(
     from trackkit.runs.due import run as ran
 
     def work() -> Any:
-        with _page_progress(as_json) as progress:
+        with page_progress(as_json) as progress:
             options = (since, jobs, lang, progress, scheduler, formats, keep, definitions, timezone, scope)
-            return ran(store, out, _list(reports), list(delivery) or None, *options, **extent)
+            return ran(store, out, comma_list(reports), list(delivery) or None, *options, **extent)
 
     summary = _measured(metrics_file, fail_on, work)
-    _print_json(summary.to_dict()) if as_json else _print_text(str(summary))
+    print_json(summary.to_dict()) if as_json else print_text(str(summary))
     if summary.exit_code:
         raise click.exceptions.Exit(summary.exit_code)
-    _exit_on_verdict(fail_on, summary.verdict, "The reports were made")
+    exit_on_verdict(fail_on, summary.verdict, "The reports were made")
 
 
 def _measured(metrics_file: Path | None, fail_on: str | None, work: Callable[[], Any]) -> Any:
@@ -636,28 +592,10 @@ def _measured(metrics_file: Path | None, fail_on: str | None, work: Callable[[],
     try:
         summary = work()
     except BaseException as error:
-        write_metrics(metrics_file, None, code_of(_cause_of(error, None) if isinstance(error, Exception) else error))
+        write_metrics(metrics_file, None, code_of(cause_of(error, None) if isinstance(error, Exception) else error))
         raise
-    write_metrics(metrics_file, summary, summary.exit_code or (5 if _is_worse(fail_on, summary.verdict) else 0))
+    write_metrics(metrics_file, summary, summary.exit_code or (5 if is_worse(fail_on, summary.verdict) else 0))
     return summary
-
-
-@contextmanager
-def _page_progress(as_json: bool) -> Iterator[Any]:
-    """Yield what tells of each page of a run: a bar on a terminal, else a line on stderr, as text or as JSON."""
-    with _progress("Rendering") as bar:
-
-        def tell(done: int, total: int, page: str, result: dict[str, Any]) -> None:
-            if bar:
-                bar(done, total, page)
-                return
-            known = {name: result[name] for name in ("status", "seconds", "error") if name in result}
-            ends = f"failed: {known['error']}" if "error" in known else f"{known.get('seconds', 0)} s"
-            line = json.dumps({"done": done, "of": total, "page": page} | known, ensure_ascii=False, default=str)
-            text = in_json(line) if as_json else one_line(f"{done}/{total} {page}: {ends}")
-            print(text, file=sys.stderr, flush=True)
-
-        yield tell
 
 
 @app.command()
@@ -679,8 +617,8 @@ def archive(out: Path, delete: bool, dry_run: bool, output: str, **chosen: str) 
     rows = rows.with_columns(rows["made_at"].dt.convert_time_zone(chosen["timezone"]))
     if delete:
         done = "would be deleted" if dry_run else "deleted"
-        _print_notice(f"{rows.height:,} versions {done}, {rows['bytes'].sum():,} bytes.")
-    _print_frame(rows, output, lambda: {"What": "Earlier versions of pages", "Folder": str(out)})
+        print_notice(f"{rows.height:,} versions {done}, {rows['bytes'].sum():,} bytes.")
+    print_frame(rows, output, lambda: {"What": "Earlier versions of pages", "Folder": str(out)})
 
 
 @app.command()
@@ -698,7 +636,7 @@ def reproduce(page: Path, store: str) -> None:
     from trackkit.runs.reproduce import reproduce as reproduced
 
     outcome = reproduced(page, store)
-    _print_text(str(outcome))
+    print_text(str(outcome))
     if not outcome.is_same:
         raise click.exceptions.Exit(1)
 
@@ -716,8 +654,8 @@ def quality(store: str, delivery: str | None, fail_on: str | None, output: str) 
 
     checks = answered(open_store(store), lambda now: judged(now.snapshot(), delivery))
     about = {"What": "Quality of the logs", "Store": store, "Delivery": delivery or "", "Verdict": verdict(checks)}
-    _print_frame(checks, output, lambda: about)
-    _exit_on_verdict(fail_on, verdict(checks), "The checks were made")
+    print_frame(checks, output, lambda: about)
+    exit_on_verdict(fail_on, verdict(checks), "The checks were made")
 
 
 @app.command()
@@ -739,7 +677,7 @@ def deliveries(store: str, output: str, **asked: Any) -> None:
     rows = answered(tables, lambda now: listed(now, **asked))
     filters = {name.capitalize(): str(value) for name, value in asked.items() if value}
     about = {"What": "Deliveries", "Store": store, **filters, "Time zone": asked["timezone"] or tables.timezone}
-    _print_frame(rows, output, lambda: about)
+    print_frame(rows, output, lambda: about)
 
 
 @app.command()
@@ -779,7 +717,7 @@ def recipient(recipient_id: str, address: str, tab: str, delivery: str | None, *
     filters = who | ({"delivery": delivery} if delivery else {})
     if tab == "deliveries" and options["type"]:
         raise RequestError("--type narrows hits; deliveries have none: leave one of the two out.")
-    _print_rows(tracking_tab, f"Tracking tab of {subject}, {tab}", filters, tab=tab, **options)
+    print_rows(tracking_tab, f"Tracking tab of {subject}, {tab}", filters, tab=tab, **options)
 
 
 @app.command()
@@ -805,7 +743,7 @@ def tracking(delivery_id: str, **options: Any) -> None:
     from trackkit.analysis.logs import tracking_tab
 
     what = f"Tracking tab of delivery {delivery_id}, {options['tab']}"
-    _print_rows(tracking_tab, what, {"delivery": delivery_id}, **options)
+    print_rows(tracking_tab, what, {"delivery": delivery_id}, **options)
 
 
 @app.command()
@@ -838,49 +776,7 @@ def messages(delivery_id: str, **options: Any) -> None:
     from trackkit.analysis.messages import message_tab
 
     what = f"Tab of delivery {delivery_id}, {options['tab']}"
-    _print_rows(message_tab, what, {"delivery": delivery_id}, **options)
-
-
-def _print_rows(
-    asked: Callable[..., Any],
-    what: str,
-    filters: dict[str, str],
-    store: str,
-    columns: str | None,
-    lang: str | None,
-    timezone: str,
-    output: str,
-    **options: Any,
-) -> None:
-    """Print the rows of a tab; `filters` say whose it is."""
-    from trackkit.analysis import logs, messages
-    from trackkit.language import require_language
-    from trackkit.store import answered, open_store
-
-    tables, words = (
-        open_store(store),
-        {**messages.COLUMNS, **messages.EXCLUDED_COLUMNS, **logs.COLUMNS, **logs.URL_COLUMNS},
-    )
-    zone = timezone or tables.timezone
-    chosen = {name: value for name, value in options.items() if value not in ("", None, False)}
-    rows = answered(tables, lambda now: asked(now, columns=_list(columns), timezone=zone, **filters, **chosen))
-    about = {"What": what, "Columns": ", ".join(rows.columns), "Time zone": zone}
-    about |= {name.capitalize(): str(value) for name, value in chosen.items() if name != "tab"}
-    if lang is not None:
-        from trackkit.show.cells import in_words
-
-        rows = in_words(rows, words, require_language(lang), has_headings=output not in ("json", "parquet"))
-    _print_frame(rows, output, lambda: about | _about_the_data(store, tables.snapshot(), filters, zone))
-
-
-def _about_the_data(store: str, tables: Any, filters: dict[str, str], timezone: str) -> dict[str, str]:
-    """Describe the store and the caveats of its data, for the sheet "About"."""
-    from trackkit.analysis.caveats import limits, table_needs
-    from trackkit.report.notes import sentences
-
-    ids = {name: value for name, value in filters.items() if name != "address"}
-    warnings, remarks = sentences(limits(tables, needs=dict.fromkeys(table_needs("logs"), ()), **ids), timezone)
-    return {"Store": store, "About the data": "\n".join([*warnings, *remarks])}
+    print_rows(message_tab, what, {"delivery": delivery_id}, **options)
 
 
 @app.command()
@@ -909,7 +805,7 @@ def forget(as_json: bool, pseudonymise: Path | None, **options: Any) -> None:
     if options["retention"] == "":
         options["retention"] = _retention_of_project()
     report = forgotten(**options, pseudonyms=Pseudonyms.read(pseudonymise))
-    _print_json(report.to_dict()) if as_json else _print_text(str(report))
+    print_json(report.to_dict()) if as_json else print_text(str(report))
 
 
 def _retention_of_project() -> str:
@@ -932,9 +828,9 @@ def set_(settings: tuple[str, ...], store: str) -> None:
     """Change what a store keeps: the platform's time zone, the default of every question and page."""
     from trackkit.store import open_store
 
-    for name, value in _parameters(settings).items():
+    for name, value in assignments(settings).items():
         open_store(store).set(name, value)
-        _print_text(f"{name} is {value}.")
+        print_text(f"{name} is {value}.")
 
 
 @store.command()
@@ -943,9 +839,9 @@ def mark(store: str) -> None:
     """Mark who was behind the hits of a store loaded before machines were marked: people, proxies, scanners."""
     from trackkit.store import open_store
 
-    with _progress("Marking") as progress:
+    with progress_bar("Marking") as progress:
         count = open_store(store).mark(progress)
-    _print_text(f"{count:,} deliveries had hits to mark.")
+    print_text(f"{count:,} deliveries had hits to mark.")
 
 
 @store.command()
@@ -954,7 +850,7 @@ def verify(store: str) -> None:
     """Read every file of a store, and name one that is lost or damaged."""
     from trackkit.store import open_store
 
-    _print_text(f"The store is whole: {open_store(store).verify():,} files were read.")
+    print_text(f"The store is whole: {open_store(store).verify():,} files were read.")
 
 
 @app.command()
@@ -971,12 +867,12 @@ def check(folder: Path | None) -> None:
     with METRICS.having(in_order(folder)):
         problems, missing = _checked(folder)
     for problem in problems:
-        _print_notice(str(problem))
+        print_notice(str(problem))
     if problems:
         raise click.exceptions.Exit(2)
     for sentence in missing:
-        _print_notice(sentence)
-    _print_text("Templates and notebooks are in order.")
+        print_notice(sentence)
+    print_text("Templates and notebooks are in order.")
 
 
 def _checked(folder: Path | None) -> tuple[list[Any], list[str]]:
@@ -998,203 +894,25 @@ def main() -> None:
     begin()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what its encoding lacks
-    arguments = _arguments(sys.argv[1:])
+    arguments = for_click(sys.argv[1:])
     try:
         code = app.main(arguments, prog_name="trackkit", standalone_mode=False)
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
-        code = _report_error(_cause_of(error, _store_of(arguments)))
+        code = report_error(cause_of(error, store_of(arguments)))
     except KeyboardInterrupt:
         code = 130
     except SystemExit:  # raised by click when a pipe was closed early: not an error
         code = 0
-    flushed = _flush()
+    flushed = flush()
     code = code or flushed
     gc.freeze()  # a last collection at exit would take as long as a query
     sys.exit(code or 0)
-
-
-def _report_error(error: Exception) -> int:
-    """Print an error in one sentence on stderr, and return its exit code."""
-    if isinstance(error, click.exceptions.Abort):
-        return 130
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        _print_text(error.format_message(), sys.stderr)
-        return 2
-    if isinstance(error, click.ClickException):
-        sentence, code = error.format_message(), 2
-    elif isinstance(error, TrackkitError):
-        sentence, code = str(error), error.exit_code
-    else:
-        sentence, code = f"trackkit stumbled: {type(error).__name__}: {error} (--debug shows where)", 1
-    _print_notice(f"Error: {sentence}")
-    return code
-
-
-def _store_of(arguments: list[str]) -> str | None:
-    """Find the value of `--store` in arguments that may be wrong otherwise, else the store of the project."""
-    from trackkit.project_options import setting
-
-    padded = [*arguments, ""]
-    return next((padded[index + 1] for index, word in enumerate(arguments) if word == "--store"), setting("store"))
-
-
-def _cause_of(error: Exception, store: str | None) -> Exception:
-    """Return the cause in our own words: a refusal of the system or a damaged file of the store, else the error."""
-    if isinstance(error, TrackkitError | click.ClickException | click.exceptions.Abort):
-        return error
-    from deltalake.exceptions import DeltaError
-    from polars.exceptions import PolarsError
-
-    refused = refused_by_system(error)
-    if store is not None and isinstance(error, PolarsError | DeltaError | FileNotFoundError):
-        from trackkit.store import open_store
-
-        with suppress(RequestError):
-            try:
-                open_store(store).verify()
-            except DataError as damage:
-                return damage
-    return refused or error
-
-
-def _flush() -> int:
-    """Flush stdout, and return the exit code."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            return _report_error(refused_by_system(error) or error)
-    return 0
-
-
-_MULTI_VALUE = {"--delivery": "--delivery", "--scope": "--scope", "--join": "--join", "-p": "-p", "--parameter": "-p"}
-_COMMANDS_WITH_ARGUMENT = ("render", "preview")
-
-
-def _arguments(given: list[str]) -> list[str]:
-    """Return arguments for click: --project and --verbose first, and one value for each option.
-
-    >>> _arguments(["run", "--project", "mine", "--delivery", "1", "2"])
-    ['--project', 'mine', 'run', '--delivery', '1', '--delivery', '2']
-    """
-    first, rest, words = [], [], iter(given)
-    for word in words:
-        if word == "--project":
-            first += [word, *([value] if (value := next(words, None)) is not None else [])]
-        elif word in ("--verbose", "--debug") or word.startswith("--project="):
-            first.append(word)
-        else:
-            rest.append(word)
-    return [*first, *_repeat_options(rest)]
-
-
-def _repeat_options(arguments: list[str]) -> list[str]:
-    """Let one option take several values: `--delivery 1 2` becomes `--delivery 1 --delivery 2`.
-
-    >>> _repeat_options(["measure", "--delivery", "1", "2", "--store", "s"])
-    ['measure', '--delivery', '1', '--delivery', '2', '--store', 's']
-    """
-    expanded: list[str] = []
-    option, value_count = None, 0
-    takes_report = bool(arguments) and arguments[0] in _COMMANDS_WITH_ARGUMENT
-    for index, word in enumerate(arguments):
-        if word.startswith("-") and len(word) > 1:
-            option, value_count = _MULTI_VALUE.get(word), 0
-        elif option is not None:
-            report_follows = takes_report and index > 1 and arguments[1].startswith("-")
-            if value_count and not report_follows:
-                expanded.append(option)
-            value_count += 1
-        expanded.append(word)
-    return expanded
-
-
-def _list(words: str | None) -> list[str] | None:
-    """Split at commas.
-
-    >>> _list("a, b"), _list(""), _list(None)
-    (['a', 'b'], [], None)
-    """
-    return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
-
-
-def _parameters(texts: tuple[str, ...], what: str = "A parameter", form: str = "name=value") -> dict[str, str]:
-    for text in texts:
-        if "=" not in text:
-            raise RequestError(f"{what} is given as {form}, not {text!r}.")
-    return dict(text.split("=", 1) for text in texts)
 
 
 def _say_no_assets(value: str | None) -> None:
     if value:
         click.echo(
             "--assets does nothing any more: pages hold their charts as pictures, drawn without a script.", err=True
-        )
-
-
-def _print_text(text: object, file: IO[str] | None = None) -> None:
-    """Print text line by line; names from the data can neither break a line nor control the terminal."""
-    print("\n".join(one_line(line) for line in str(text).split("\n")), file=file or sys.stdout)
-
-
-def _print_now(text: object) -> None:
-    """Print text at once, though stdout may be a pipe."""
-    _print_text(text)
-    sys.stdout.flush()
-
-
-def _print_notice(sentence: str) -> None:
-    """Print one sentence on stderr."""
-    print(one_line(sentence), file=sys.stderr)
-
-
-def _print_json(value: Any) -> None:
-    print(in_json(json.dumps(value, ensure_ascii=False, indent=2, default=str)))
-
-
-def _print_records(records: list[dict[str, Any]]) -> None:
-    import polars as pl
-
-    _print_frame(pl.DataFrame(records, infer_schema_length=None), "table")
-
-
-def _print_frame(frame: Any, output: str, about: Callable[[], dict[str, str]] = dict) -> None:
-    """Print a frame; `about` describes it on a sheet of its own in a workbook."""
-    from trackkit.show import exports
-
-    buffer = io.BytesIO()  # written in one piece: libraries hide errors such as a full disk or a closed pipe
-    if output in ("parquet", "xlsx") and sys.stdout.isatty():
-        raise RequestError(f"{output} is not for a terminal; redirect it, as in `> rows.{output}`.")
-    match output:
-        case "csv":
-            exports.write_csv(exports.on_one_line(frame) if sys.stdout.isatty() else frame, buffer)
-        case "json":
-            exports.write_json(frame, buffer)
-        case "parquet":
-            frame.write_parquet(buffer)
-        case "xlsx":
-            exports.write_xlsx(frame, buffer, about())
-        case "table":
-            print(exports.as_text(frame))
-    sys.stdout.flush()
-    sys.stdout.buffer.write(buffer.getbuffer())
-
-
-@contextmanager
-def _progress(title: str) -> Iterator[Any]:
-    """Yield `progress(done, total, label)`: a bar on a terminal, nothing anywhere else."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total, label=title: bar.update(
-            task, completed=done, total=total, description=one_line(label)
         )

@@ -5,9 +5,10 @@ checked before anything runs; a report that fails leaves its failed notebook and
 
 In the order of the data: `notebook` (the parameters and sections that a notebook declares), `template` (the analyst's
 TOML), `execute` (runs a notebook: `forked` is papermill's engine, `fork_server` and `preload` start the process where
-`shell` runs the cells), `page` (what a notebook opens: tables, template, header), `notes` (caveats as sentences),
-`common` (shared by the reports of one delivery), `html_page`, `picture` and `svg` (the page and its charts), `workers`
-(reports side by side), `formats` (the same page as other files), `preview` (one report, again after each change).
+`shell` runs the cells), `page` (what a notebook opens: tables, template, header), `header` (what a report is about, how
+far the data goes), `notes` (caveats as sentences), `common` (shared by the reports of one delivery),
+`html_page`, `picture` and `svg` (the page and its charts), `workers` (reports side by side), `formats` (the same page
+as other files), `preview` (one report, again after each change).
 Beside them: `checks` and `choices` (`trackkit check`), `phrases` (the sentences to translate).
 """
 

@@ -26,8 +26,8 @@ from trackkit.errors import ReportError
 from trackkit.language import SOURCE, said, say, speech, tag, translatable
 from trackkit.report import notebook
 from trackkit.report.conditions import conditions
-from trackkit.report.page import MIME as HEADER
-from trackkit.report.page import Header
+from trackkit.report.header import MIME as HEADER
+from trackkit.report.header import Header
 from trackkit.report.page_tables import is_table, on_page
 from trackkit.report.picture import drawings
 from trackkit.report.prose import paragraphs
@@ -36,7 +36,7 @@ from trackkit.show import definitions
 from trackkit.show.charts import behind
 from trackkit.show.charts.canvas import MIME as CHART
 from trackkit.show.data import MIME as DATA
-from trackkit.show.findings import MIME as FINDING
+from trackkit.show.findings.finding import MIME as FINDING
 from trackkit.show.logo import logo
 from trackkit.show.tables.message import ON_PAGE
 from trackkit.show.theme import Theme, page_style, theme

@@ -87,7 +87,7 @@ def _chart(lang: str) -> Any:
 
 def _header(lang: str) -> Any:
     """The header of a page, with a number, a percentage and a date."""
-    from trackkit.report.page import Header
+    from trackkit.report.header import Header
     from trackkit.show.wording import instant, number, percent
 
     values = (number(1.5, 1, lang), percent(0.5, lang=lang), instant(date(2026, 1, 31), lang=lang, weekday=True))

@@ -22,10 +22,10 @@ from trackkit.language import languages, say, several, speech, tag, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality import worst
 from trackkit.report.glossary import glossary_name
+from trackkit.report.header import scope_words
 from trackkit.report.headlines import SHORT as NAMES
 from trackkit.report.headlines import Headline, headlines
 from trackkit.report.html_page import policy
-from trackkit.report.page import scope_words
 from trackkit.report.template import SKIN
 from trackkit.runs.dossier import Dossiers
 from trackkit.runs.drawings import WIDTHS, sparkline, trend

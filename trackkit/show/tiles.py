@@ -17,7 +17,7 @@ from trackkit.show import cells
 from trackkit.show.cells import BOUNDS, Block
 from trackkit.show.data import DataField, Kind, table_data
 from trackkit.show.definitions import marked
-from trackkit.show.findings import CASES, LEAST
+from trackkit.show.findings.finding import CASES, LEAST
 from trackkit.show.wording import NOT_AVAILABLE, clipped, elapsed, figure, instant, number, percent, round_percent
 
 __all__ = ["Headed", "Large", "large", "lead", "look", "row"]

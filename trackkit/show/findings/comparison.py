@@ -1,0 +1,94 @@
+"""Of several deliveries: which was opened or clicked most, and what differs from the one before."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from trackkit.language import say, several, translatable
+from trackkit.show.cells import label_of, require
+from trackkit.show.findings.finding import LEAST, LONGEST, Finding
+from trackkit.show.wording import clipped, percent
+
+# Which delivery has most and least, by the rate, whether two share the first place, and whether some are not finished.
+_MOST_AND_LEAST: Mapping[str, str] = translatable(
+    {
+        "open_rate": "Opened most: “{first}”, {most}; least: “{last}”, {least}",
+        "open_rate, two": "Opened most: “{first}” and “{second}”, {most}; least: “{last}”, {least}",
+        "open_rate, finished": "Of what is finished, opened most: “{first}”, {most}; least: “{last}”, {least}",
+        "open_rate, two, finished": "Of what is finished, opened most: “{first}” and “{second}”, {most}; "
+        "least: “{last}”, {least}",
+        "recipient_click_rate": "Clicked most: “{first}”, {most}; least: “{last}”, {least}",
+        "recipient_click_rate, two": "Clicked most: “{first}” and “{second}”, {most}; least: “{last}”, {least}",
+        "recipient_click_rate, finished": "Of what is finished, clicked most: “{first}”, {most}; "
+        "least: “{last}”, {least}",
+        "recipient_click_rate, two, finished": "Of what is finished, clicked most: “{first}” and “{second}”, {most}; "
+        "least: “{last}”, {least}",
+    }
+)
+
+
+def together(
+    rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()
+) -> Finding | None:
+    """Say which delivery was opened most and which least; of fewer than three, how many people opened and clicked.
+
+    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
+    of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
+    """
+    require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
+    return _most_and_least(rows, "open_rate", lang, unfinished) or _opened_together(rows, total, lang)
+
+
+def clicked_most(rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()) -> Finding | None:
+    """Say which delivery was clicked most and which least, as `together` does of opens; None of fewer than three."""
+    return _most_and_least(rows, "recipient_click_rate", lang, unfinished)
+
+
+def unlike_before(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which rate differs most surely from the delivery before, or that none does beyond chance.
+
+    In: the frame of `overview.beside_previous`; None if it is empty.
+    """
+    if compared.is_empty():
+        return None
+    name = clipped(compared["name"][0], LONGEST)
+    surely = compared.filter(pl.col("is_different").fill_null(False)).sort("p_adjusted", maintain_order=True)
+    if surely.is_empty():
+        return Finding(say("As in “{name}” before it: no rate differs beyond chance", lang, name=name))
+    row = surely.row(0, named=True)
+    words = {
+        "label": label_of(row["metric"], lang),
+        "rate": percent(row["rate_b"], lang=lang, of=row["whole_b"]),
+        "before": percent(row["rate_a"], lang=lang, of=row["whole_a"]),
+    }
+    return Finding(say("{label}: {rate}, after {before} in “{name}”", lang, name=name, **words))
+
+
+def _most_and_least(rows: pl.DataFrame, metric: str, lang: str, unfinished: Sequence[str]) -> Finding | None:
+    over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
+    known = over.filter(pl.col("delivered") >= LEAST, pl.col(metric).is_not_null())
+    ranked = known.sort(metric, descending=True)
+    if ranked.height < 3 or ranked[metric][0] == ranked[metric][-1]:
+        return None
+    rates = [percent(rate, lang=lang, of=of) for rate, of in ranked.select(metric, "delivered").rows()]
+    names = [clipped(name, LONGEST) for name in ranked["delivery"]]
+    words = {"first": names[0], "last": names[-1], "most": rates[0], "least": rates[-1]}
+    is_shared = rates[0] == rates[1] != rates[2]  # as they are shown
+    kind = [metric, *(["two"] if is_shared else []), *(["finished"] if unfinished else [])]
+    return Finding(say(_MOST_AND_LEAST[", ".join(kind)], lang, **words, second=names[1]))
+
+
+def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
+    opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
+    if opened is None or clicked is None:
+        return None
+    rates = {"opened": percent(opened, lang=lang, of=delivered), "clicked": percent(clicked, lang=lang, of=delivered)}
+    return Finding(
+        several(
+            "{count} delivery: {opened} opened, {clicked} clicked",
+            "{count} deliveries: {opened} opened, {clicked} clicked",
+            rows.height,
+            lang,
+            **rates,
+        )
+    )

@@ -1,0 +1,105 @@
+"""Of lists of log rows: how many are shown, and what they have in common."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+import polars as pl
+
+from trackkit.language import say, several, translatable
+from trackkit.show.cells import spoken
+from trackkit.show.findings.finding import LEAST, Finding
+from trackkit.show.wording import elapsed, number
+
+_CUT: Mapping[str, str] = translatable(
+    {
+        "hits": "The first {shown} of {count} hits",
+        "messages": "The first {shown} of {count} messages",
+        "recipients": "The first {shown} of {count} recipients left out",
+    }
+)
+_NARROWED: Mapping[str, str] = translatable(
+    {
+        "hits": "{count} of {whole} hits, as asked for",
+        "messages": "{count} of {whole} messages, as asked for",
+        "recipients": "{count} of {whole} recipients left out, as asked for",
+    }
+)
+_NARROWED_AND_CUT: Mapping[str, str] = translatable(
+    {
+        "hits": "{count} of {whole} hits, as asked for; here are the first {shown}",
+        "messages": "{count} of {whole} messages, as asked for; here are the first {shown}",
+        "recipients": "{count} of {whole} recipients left out, as asked for; here are the first {shown}",
+    }
+)
+
+
+def listed(
+    rows: pl.DataFrame,
+    count: int,
+    lang: str = "en",
+    of: Literal["hits", "messages", "recipients"] = "hits",
+    whole: int = 0,
+) -> Finding | None:
+    """Say how many rows a list shows of the `count` asked for, and these of how many; None if it shows all of them.
+
+    `whole` is how many there are without a filter, if there is one.
+    """
+    figures = {"shown": rows.height, "count": count, "whole": max(whole, count)}
+    words = {name: number(value, lang=lang) for name, value in figures.items()}
+    if count < whole:
+        return Finding(say(_NARROWED[of] if rows.height >= count else _NARROWED_AND_CUT[of], lang, **words))
+    return None if rows.height >= count else Finding(say(_CUT[of], lang, **words))
+
+
+def statuses_counted(statuses: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many messages have each status; None without a log of messages. In: the frame of `messages.statuses`."""
+    rows = statuses.filter(pl.col("row") == "status").rows(named=True)
+    words = [f"{spoken(row['status'], lang)} {number(row['messages'], lang=lang)}" for row in rows]
+    if not words:
+        return None
+    count = rows[0]["of"]
+    return Finding(
+        several("{count} message: {parts}", "{count} messages: {parts}", count, lang, parts=" · ".join(words))
+    )
+
+
+def opened_of(sent: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the messages of one recipient were opened and clicked; None for those of several.
+
+    In: the frame of `messages.messages`.
+    """
+    if not {"recipient_id", "opens", "clicks"} <= set(sent.columns) or sent["recipient_id"].n_unique() != 1:
+        return None
+    if sent.height < 2:
+        return None
+    opened, clicked = (number(sent.filter(pl.col(name) > 0).height, lang=lang) for name in ("opens", "clicks"))
+    words = {"opened": opened, "clicked": clicked, "sent": number(sent.height, lang=lang)}
+    return Finding(say("Of {sent} messages, {opened} were opened and {clicked} clicked", lang, **words))
+
+
+def acts_counted(acts: pl.DataFrame, labels: Mapping[str, str], lang: str = "en") -> Finding | None:
+    """Say how often each kind of act happened; None without any. In: the frame of `story.timeline`."""
+    counts = dict(acts.select(pl.col("act").cast(pl.String).value_counts()).unnest("act").iter_rows())
+    words = [f"{say(word, lang)} {number(counts[act], lang=lang)}" for act, word in labels.items() if act in counts]
+    return Finding(" · ".join(words)) if words else None
+
+
+def half_of_acts(acts: pl.DataFrame, launched: datetime | None, lang: str = "en") -> Finding | None:
+    """Say how soon after the launch half of what readers did had happened; None below 30 acts.
+
+    In: the frame of `story.timeline` of a delivery.
+    """
+    read = acts.filter(~pl.col("act").cast(pl.String).is_in(["sent", "failed"]))["occurred_at"].sort()
+    if launched is None or len(read) < LEAST:
+        return None
+    time = elapsed(max(read[(len(read) - 1) // 2] - launched, timedelta()), lang)
+    return Finding(say("Half of what readers did happened within {time} of the launch", lang, time=time))
+
+
+def shown_of(rows: pl.DataFrame, count: int, lang: str = "en") -> Finding | None:
+    """Say how many of all messages a list shows; None if it shows all of them."""
+    if rows.height >= count:
+        return None
+    words = {"shown": number(rows.height, lang=lang), "count": number(count, lang=lang)}
+    return Finding(say("The {shown} messages acted on last, of {count}", lang, **words))
