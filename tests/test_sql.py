@@ -231,7 +231,8 @@ def _expected(connection, columns: tuple[str, ...]) -> pl.DataFrame:
         ).pl()
         joined = joined.join(forwards, on=columns, how="left", nulls_equal=True)
     return joined.with_columns(
-        pl.when(pl.col(below) > 0).then(pl.col(above).cast(float) / pl.col(below).cast(float)).alias(name)
+        # by a column: by one number, polars multiplies with its reciprocal
+        pl.when(pl.col(below) > 0).then(pl.col(above).cast(float) / (pl.col(below) + 0.0 * pl.col(above))).alias(name)
         for name, (above, below) in RATES.items()
         if {above, below} <= set(joined.columns)
     )
