@@ -194,6 +194,7 @@ NAMES = {
     "delivery": "nmsdelivery", "tracking_url": "nmstrackingurl", "broadlog": "nmsbroadlogrcp",
     "broadlog_msg": "nmsbroadlogmsg", "recipient": "nmsrecipient", "user_agent": "nmsuseragent",
     "tracking_log": "nmstrackinglogrcp", "web_tracking_log": "nmswebtrackinglog",
+    "campaign": "nmsoperation", "programme": "nmsprogram", "folder": "xtkfolder",
 }  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def test_a_typo_in_one_template_fails_its_report_alone(here, demo_store, one):
     reports = ["tracking_indicators", "delivery_tracking"]  # the first is what the fork server warms up with
     made = run(demo_store, here / "out", reports=reports, delivery=[one])
     assert made.rendered == [f"{one}/delivery_tracking/en"]
-    where = f"{template}, section 'delivery_statistics', key 'metric'"
+    where = f"{template}, section 'open_and_click_through', key 'metric'"
     said = {"platform/tracking_indicators/en": f"{where}: there is no such key. Did you mean 'metrics'?"}
     assert made.failed == said
     assert run(demo_store, here / "out", reports=reports, delivery=[one]).failed == said
@@ -183,7 +183,7 @@ def test_the_index_lists_only_deliveries_of_the_store(here, demo_store, one):
     [
         ({"reports": ["hot_click"]}, "Did you mean 'hot_clicks'?"),
         ({"delivery": ["nobody"]}, "There is no delivery 'nobody'"),
-        ({"since": "yesterday"}, "2026-11-01"),
+        ({"since": "last monday"}, "2026-11-01"),
     ],
 )
 def test_wrong_requests(here, demo_store, wrong, words):

@@ -119,7 +119,7 @@ def test_a_description_is_shown_whole(store):
     ("query", "words"),
     [
         ("SELECT * FROM evnt", "no table 'evnt'. Did you mean 'event'?"),
-        ("SELECT * FROM campaign", "No load brought the table 'campaign'"),
+        ("SELECT * FROM counter", "No load brought the table 'counter'"),
         ("SELECT event_typ FROM event", "no column 'event_typ' in event. Did you mean 'event_type'?"),
         ("SELECT e.event_typ FROM event AS e", "Did you mean 'event_type'?"),
         ("DROP TABLE event", "not 'DROP'"),

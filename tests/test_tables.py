@@ -119,7 +119,7 @@ def test_a_log_is_shown_by_the_clock_of_its_zone() -> None:
     )
     shown = tables.log_table(log, labels={"label": "Link"}, timezone="America/Sao_Paulo")
     assert _heads(shown) == ["Occurred", "Link", "N"]
-    assert _cells(shown) == [["2026-01-01 09:00:00", "Home", "1"], ["", "", "2"]]
+    assert _cells(shown) == [["2026-01-01 09:00:00", "Home", "1"], ["(unknown)", "", "2"]]
 
 
 def test_a_log_says_nothing_twice_and_shortens_ids_of_browsers() -> None:

@@ -362,13 +362,16 @@ def log_table(
     cells.require(chosen, log.columns)
     log, whole = _brief(log), log
     is_grouped = by in chosen and log[by].n_unique() > 1
+    numeric = [name for name in chosen if log.schema[name].is_numeric()]
+    heads = [name for name in chosen if name not in numeric][:1]
     rows = [
         {name: cells.log_cell(row[name], timezone, lang, name in cells.OURS) for name in chosen}
+        # a blank heading of a row would be read as that of the row above
+        | {name: say(cells.UNKNOWN, lang) for name in heads if raw[name] is None}
         # great_tables itself escapes the headings of groups
         | ({by: Markup(clipped(row[by] or say(cells.UNKNOWN, lang), 80))} if is_grouped else {})
-        for row in log.iter_rows(named=True)
+        for row, raw in zip(log.iter_rows(named=True), whole.iter_rows(named=True), strict=True)
     ]
-    numeric = [name for name in chosen if log.schema[name].is_numeric()]
     words = cells.headings(chosen, {}, labels, lang)
     data = table_data(
         "log", [_log_field(name, words[name], log.schema[name]) for name in chosen], _log_rows(whole, lang)

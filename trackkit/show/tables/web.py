@@ -120,7 +120,7 @@ def attribution_table(
     tied = kinds.filter(pl.col("attribution").cast(pl.String) != "none")
     if tied["attribution"].cast(pl.String).to_list() != ["direct"] or not tied["visits"][0]:
         return _shown(kinds, ATTRIBUTION, labels, lang)
-    loose = int(counts["outside"].sum())
+    loose = int(counts["outside"].sum() or 0)
     beside = several(
         "{count} page of the site is tied to no delivery.",
         "{count} pages of the site are tied to no delivery.",
