@@ -99,7 +99,9 @@ def begin_report(folder: Path, asked: str) -> list[Path]:
 
     name, _, sections = asked.partition("=")
     if not sections:
-        raise RequestError(f"--new takes NAME=REPORT:SECTION,…, as mine=overview:headline,bounces:by_domain; got {asked!r}.")
+        raise RequestError(
+            f"--new takes NAME=REPORT:SECTION,…, as mine=overview:lead,bounces:by_domain; got {asked!r}."
+        )
     begin(folder)
     with working_in(folder):
         return compose(named_project(folder), name.strip(), sections.split(","))

@@ -1,9 +1,10 @@
 """A new report made of sections of others: its notebook and its template, which are the analyst's from then on."""
 
 import ast
+import copy
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -34,6 +35,7 @@ class Source:
 
     @property
     def parameters(self) -> dict[str, notebook.Parameter]:
+        """The parameters of the report, by name."""
         return {each.name: each for each in notebook.parameters(self.book, self.path)}
 
     @property
@@ -43,7 +45,8 @@ class Source:
 
     @property
     def is_platform_wide(self) -> bool:
-        return self.book.metadata.get("trackkit", {}).get("scope") == notebook.PLATFORM
+        """Whether it needs no delivery."""
+        return bool(self.book.metadata.get("trackkit", {}).get("scope") == notebook.PLATFORM)
 
     def cells(self, section: str) -> list[str]:
         """The code of a section."""
@@ -55,7 +58,9 @@ class Source:
         for cell in notebook.code_cells(self.book):
             for statement in [] if notebook.tags(cell) else notebook.tree_of(cell, self.path).body:
                 for name in _names(statement.targets) if isinstance(statement, ast.Assign) else ():
-                    assigned[name] = "\n".join([*([assigned[name]] if name in assigned else []), ast.unparse(statement)])
+                    assigned[name] = "\n".join(
+                        [*([assigned[name]] if name in assigned else []), ast.unparse(statement)]
+                    )
         return {name: code for name, code in assigned.items() if name != "page"}
 
     def tables(self) -> Iterator[str]:
@@ -116,7 +121,8 @@ def _source(report: str) -> Source:
 
 def _require_alike(sources: Sequence[Source]) -> None:
     """Reports about one thing, with parameters that mean the same, and nothing prepared under one name twice."""
-    first, known, prepared = sources[0], {}, {}  # type: ignore[var-annotated]
+    first = sources[0]
+    known, prepared = dict[str, tuple[str, notebook.Parameter]](), dict[str, str]()
     for source in sources:
         if source.subject != first.subject:
             about = [" and ".join(sorted(each.subject)) or "the platform" for each in (first, source)]
@@ -146,8 +152,6 @@ def _section_names(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], st
 
 
 def _book(name: str, sources: dict[str, Source], names: dict[tuple[str, str], str]) -> "NotebookNode":
-    from nbformat import v4
-
     bodies = {key: _renamed("\n".join(sources[key[0]].cells(key[1])), key[1], new) for key, new in names.items()}
     prepared = {each: text for source in sources.values() for each, text in source.prepared().items()}
     shared = _needed("\n".join(bodies.values()), prepared)
@@ -155,22 +159,28 @@ def _book(name: str, sources: dict[str, Source], names: dict[tuple[str, str], st
     given = [each for each in signature(open_page).parameters if each in parameters and each != "store"]
     opening = f'page = tk.open_page("{name}", store, {", ".join(f"{each}={each}" for each in given)})\npage'
     cells = [
-        v4.new_markdown_cell(f"# {_title(name)}\n\nMade of sections of {', '.join(sources)}."),
-        v4.new_code_cell("import trackkit as tk"),
-        v4.new_code_cell("\n".join(parameters.values()), metadata={"tags": [notebook.PARAMETERS]}),
-        v4.new_code_cell(opening),
-        *([v4.new_code_cell("\n".join(shared))] if shared else []),
-        *(
-            v4.new_code_cell(bodies[key], metadata={"tags": [f"{notebook.SECTION}{new}"]})
-            for key, new in names.items()
-        ),
+        _cell("markdown", f"# {_title(name)}\n\nMade of sections of {', '.join(sources)}."),
+        _cell("code", "import trackkit as tk"),
+        _cell("code", "\n".join(parameters.values()), notebook.PARAMETERS),
+        _cell("code", opening),
+        *([_cell("code", "\n".join(shared))] if shared else []),
+        *(_cell("code", bodies[key], f"{notebook.SECTION}{new}") for key, new in names.items()),
     ]
     for number, cell in enumerate(cells):
         cell.id = f"{name}-{number}"
-    book = v4.new_notebook(cells=cells, metadata=dict(next(iter(sources.values())).book.metadata))
+    book = copy.deepcopy(next(iter(sources.values())).book)
+    book.cells = cells
     if not all(source.is_platform_wide for source in sources.values()):
         book.metadata.pop("trackkit", None)
     return book
+
+
+def _cell(kind: str, source: str, tag: str = "") -> "NotebookNode":
+    from nbformat import NotebookNode
+
+    made: Callable[..., NotebookNode] = NotebookNode  # which has no types
+    cell = {"cell_type": kind, "id": "", "metadata": {"tags": [tag]} if tag else {}, "source": source}
+    return made(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
 
 
 def _renamed(code: str, section: str, new: str) -> str:
@@ -191,7 +201,7 @@ def _parameters(sources: Sequence[Source], code: str) -> dict[str, str]:
 
     A choice of several deliveries, which `open_page` takes, only if every report has it.
     """
-    used, lines = _used(code), {}
+    used, lines = _used(code), dict[str, str]()
     opening = set(signature(open_page).parameters) - {notebook.SCOPE}
     if all(notebook.SCOPE in source.parameters for source in sources):
         opening.add(notebook.SCOPE)
@@ -217,7 +227,8 @@ def _template(
     first, known = next(iter(sources.values())), {each.name for each in parameters}
     head, *tables = first.tables()
     parts[0] += "".join(line + "\n" for line in head.splitlines() if line.startswith("interval"))
-    parts += [table for table in tables if re.match(r"\[+(tile|look|lead)\b", table)]
+    kept = "tile|look|lead" if (first.name, "lead") in names else "tile"
+    parts += [table for table in tables if re.match(rf"\[+({kept})\b", table)]
     choices: dict[str, str] = {}
     for source in sources.values():
         for table in source.tables():
