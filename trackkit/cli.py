@@ -242,21 +242,27 @@ def ingest(
 @app.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=FOLDER)
 @click.option("--only", metavar="a,b", help="Copy only the notebooks and templates of these reports.")
+@click.option(
+    "--new",
+    metavar="NAME=REPORT:SECTION,…",
+    help="Make a report of sections of others, as mine=overview:headline,bounces:by_domain.",
+)
 @click.option("--language", metavar="xx", help="Begin the words of a language, as fr: an empty catalogue.")
 @click.option("--upgrade", is_flag=True, help="Bring the copies of an earlier version of trackkit to this one.")
-def init(folder: Path | None, only: str | None, language: str | None, upgrade: bool) -> None:
+def init(folder: Path | None, only: str | None, new: str | None, language: str | None, upgrade: bool) -> None:
     """Make a folder a project: write trackkit.toml, and copy notebooks and report templates, to be changed.
 
     Commands find the project from that folder and those below it, or by --project; its files come before the shipped
     ones, file by file. An upgrade replaces what you did not touch, keeps what you changed, and where a file was changed
-    on both sides writes the new one beside it, as NAME.new. For --upgrade and --language, DIR is the project found.
+    on both sides writes the new one beside it, as NAME.new. For --new, --upgrade and --language, DIR is the project
+    found.
     """
     from trackkit import copies
-    from trackkit.project_options import begin_language, found
+    from trackkit.project_options import begin_language, begin_report, found
 
-    if [bool(only), bool(language), upgrade].count(True) > 1:
-        raise RequestError("--only, --language and --upgrade are three requests: make them one by one.")
-    if folder is None and not (language or upgrade):
+    if [bool(only), bool(new), bool(language), upgrade].count(True) > 1:
+        raise RequestError("--only, --new, --language and --upgrade are four requests: make them one by one.")
+    if folder is None and not (language or upgrade or new):
         raise RequestError("Name the folder to be made a project: `trackkit init .` takes this one.")
     if upgrade:
         told = copies.upgrade(folder or found())
@@ -264,6 +270,10 @@ def init(folder: Path | None, only: str | None, language: str | None, upgrade: b
         return
     if language:
         print_text(begin_language(folder or found(), language))
+        return
+    if new:
+        for path in begin_report(folder or found(), new):
+            print_text(path)
         return
     assert folder
     written, kept = copies.copy_out(folder, comma_list(only) or [])

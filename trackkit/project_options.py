@@ -93,6 +93,20 @@ def begin_language(folder: Path, lang: str) -> str:
     return f"{path}: {untranslated:,} sentences to translate; until then they are said in English."
 
 
+def begin_report(folder: Path, asked: str) -> list[Path]:
+    """Write a new report into a project, asked for as "mine=overview:headline,bounces:by_domain"; return its files."""
+    from trackkit.report.compose import compose
+
+    name, _, sections = asked.partition("=")
+    if not sections:
+        raise RequestError(
+            f"--new takes NAME=REPORT:SECTION,…, as mine=overview:lead,bounces:by_domain; got {asked!r}."
+        )
+    begin(folder)
+    with working_in(folder):
+        return compose(named_project(folder), name.strip(), sections.split(","))
+
+
 def _named(own: list[str]) -> str:
     shown, more = own[:_MOST_NAMED], len(own) - _MOST_NAMED
     return f"its own {', '.join(shown)}{f' and {more:,} more' if more > 0 else ''}" if own else ""
