@@ -286,3 +286,15 @@ def test_a_company_has_pages_that_look_like_its_own(
     assert mark is not None and mark["alt"] == "Northwind" and str(mark["src"]).startswith("data:image/svg+xml;base64,")
     assert desk is not None and desk.get_text() == "mail desk" and "Did it arrive?" in str(page.title)
     assert "--page: #f3ead9" in str(page.style) and [each["id"] for each in page.select("section")][1:] == ["by_domain"]
+
+
+def test_labels_of_a_section_head_its_card_and_its_chart_too() -> None:
+    rates = {"open_rate": [0.4, 0.41, 0.05], "unique_opens": [40, 41, 5], "delivered": [100] * 3}
+    rows = pl.DataFrame({"domain": ["x.example", "y.example", "z.example"], **rates})
+    labels = {"open_rate": "Read it"}
+    said = findings.outlier(rows, "domain", ["open_rate"], labels=labels)
+    assert said and said.text == "Read it: lowest at z.example, 5.0% (5 of 100)"
+    beyond = findings.limits_kept(rows, "domain", None, "en", {"open_rate": 0.1}, labels)
+    assert beyond and beyond.text == "Read it: 5.0% at z.example, wanted at least 10%"
+    chart = charts.rate_bars(rows, "domain", ["open_rate"], labels=labels)
+    assert "Read it" in str(chart.to_dict()) and "Open rate" not in str(chart.to_dict())

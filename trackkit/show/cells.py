@@ -126,13 +126,13 @@ def is_open(pace: pl.DataFrame | None) -> bool:
     return pace is not None and pace["phase"][0] in ("running", "paused")
 
 
-def label_of(name: str, lang: str = "en") -> str:
+def label_of(name: str, lang: str = "en", labels: Labels | None = None) -> str:
     """Return the words of a metric, the same on every page.
 
     >>> label_of("delivered"), label_of("delivered", "pt_BR")
     ('Success (without control addresses)', 'Êxito (sem os endereços de controle)')
     """
-    return say(METRICS[name].label, lang)
+    return (labels or {}).get(name) or say(METRICS[name].label, lang)
 
 
 def value_cell(row: Mapping[str, Any], name: str, lang: str, decimals: int | None = None) -> Cell:

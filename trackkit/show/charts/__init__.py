@@ -16,7 +16,7 @@ from babel.dates import format_date
 from trackkit.clock import CALLED
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open
+from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open, label_of
 from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.canvas import use_everywhere
 from trackkit.show.charts.clock import (
@@ -273,6 +273,7 @@ def rate_bars(
     total: pl.DataFrame | None = None,
     timezone: str = "UTC",
     floors: Annotated[Mapping[str, float] | None, RATES] = None,
+    labels: canvas.Labels | None = None,
 ) -> alt.LayerChart:
     """Draw rates by group, a dot for each rate, in the order of the frame.
 
@@ -280,14 +281,17 @@ def rate_bars(
     deliveries are followed by the day of the launch. A rate that is null has no dot, which the description explains if
     the frame does; if all are 0, or there are none, nothing is drawn. A dashed line marks each rate's ceiling in
     `ceilings`, or its floor in `floors`, and what is above or below is written beside its dot; or else a line marks the
-    rates of `total`, a frame of `measure` with one row.
+    rates of `total`, a frame of `measure` with one row. `labels` are the words for rates, by default their own.
     """
     shown, rates = canvas.readable(measured, by), rates or []
-    drawn = [_rate_rows(shown, by, name, place, lang, ceilings, floors) for place, name in enumerate(rates)]
+    drawn = [
+        _rate_rows(shown, by, name, place, label_of(name, lang, labels), lang, ceilings, floors)
+        for place, name in enumerate(rates)
+    ]
     rows = pl.concat([pl.DataFrame(schema=RATE_ROWS), *drawn], how="vertical_relaxed")
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
     names, lines = (
-        [say(METRICS[name].label, lang) for name in rates],
+        [label_of(name, lang, labels) for name in rates],
         _lines(rates, {**(floors or {}), **(ceilings or {})}, total, lang),
     )
     said_of = dict.fromkeys(floors or {}, AT_LEAST) | dict.fromkeys(ceilings or {}, ADVISED)
@@ -298,7 +302,9 @@ def rate_bars(
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
     plot = canvas.Plot(
         rows,
-        " ".join([description, *(_undrawn(shown, by, rates, lang) if rows.height else [])]),
+        " ".join(
+            [description, *(_undrawn(shown, by, dict(zip(rates, names, strict=True)), lang) if rows.height else [])]
+        ),
         x=canvas.Numbers("rate", None, canvas.PERCENT, is_count=False),
         y=canvas.Names("group", _groups(rows), 26),
         tips={"group": headline(by, lang)}
@@ -319,7 +325,7 @@ def _with_days(measured: pl.DataFrame, by: str, timezone: str, lang: str) -> dic
     return {name: f"{canvas.cut(name, room)}{APART_FROM_DAY}{day}" for name, day in days.items()}
 
 
-def _undrawn(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str) -> Iterator[str]:
+def _undrawn(measured: pl.DataFrame, by: str, rates: Mapping[str, str], lang: str) -> Iterator[str]:
     """Yield which groups lack the dot of a rate, or all, and why, as far as the frame says so."""
     known = [name for name in rates if f"why {name}" in measured.columns]
     is_missing = pl.all_horizontal(pl.col(known).is_null()) if known == list(rates) and known else pl.lit(False)
@@ -328,7 +334,7 @@ def _undrawn(measured: pl.DataFrame, by: str, rates: Sequence[str], lang: str) -
         rows = measured.filter(pl.col(metric).is_null(), why.is_not_null(), ~is_missing).select(by, why).rows()
         if rows:
             names = _with_reasons(rows, lang)
-            yield say("{label} is unknown: {names}.", lang, label=say(METRICS[metric].label, lang), names=names)
+            yield say("{label} is unknown: {names}.", lang, label=rates[metric], names=names)
     if missing := measured.filter(is_missing).select(by, f"why {known[0]}").rows() if known else []:
         yield say("Not drawn: {names}.", lang, names=_with_reasons(missing, lang))
 
@@ -381,6 +387,7 @@ def _rate_rows(
     by: str,
     name: str,
     place: int,
+    label: str,
     lang: str,
     ceilings: Mapping[str, float] | None,
     floors: Mapping[str, float] | None,
@@ -398,7 +405,7 @@ def _rate_rows(
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
         group=_group(by, lang),
-        name=pl.lit(say(metric.label, lang)),
+        name=pl.lit(label),
         place=pl.lit(place, pl.Int64),
         rate=name,
         numerator=metric.numerator,

@@ -7,7 +7,7 @@ import polars as pl
 
 from trackkit.language import say, translatable
 from trackkit.metrics import METRICS, beyond_chance
-from trackkit.show.cells import OTHERS, RATES, label_of, require, spoken
+from trackkit.show.cells import OTHERS, RATES, Labels, label_of, require, spoken
 from trackkit.show.findings.finding import CASES, LEAST, LONGEST, Finding
 from trackkit.show.wording import clipped, number, percent, round_percent
 
@@ -55,12 +55,15 @@ _LARGEST_KNOWN: Mapping[str, str] = translatable(
 )
 
 
-def lowest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+def lowest(
+    rows: pl.DataFrame, column: str, metric: str, lang: str = "en", labels: Labels | None = None
+) -> Finding | None:
     """Say which group has the lowest rate; None if none is lower than the others beyond chance.
 
     In: a frame of `measure` by `column`, with the rate and its two parts. Groups of fewer than 30, the unnamed one and
     "Others" are left out. A group differs if its rate is three standard errors or more from the median of the groups'
-    rates. Raises RequestError for a column that the frame does not have.
+    rates. `labels` are the words for rates, by default their own. Raises RequestError for a column that the frame does
+    not have.
 
     >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
     >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
@@ -68,24 +71,28 @@ def lowest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Fi
     >>> lowest(rows, "domain", "open_rate").text
     'z.example opens least: 5.0% (5 of 100)'
     """
-    return _extreme(rows, column, metric, "lowest", lang)
+    return _extreme(rows, column, metric, "lowest", lang, labels)
 
 
-def highest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+def highest(
+    rows: pl.DataFrame, column: str, metric: str, lang: str = "en", labels: Labels | None = None
+) -> Finding | None:
     """Say which group has the highest rate, as `lowest` does."""
-    return _extreme(rows, column, metric, "highest", lang)
+    return _extreme(rows, column, metric, "highest", lang, labels)
 
 
-def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Finding | None:
+def stands_out(
+    rows: pl.DataFrame, column: str, metric: str, lang: str = "en", labels: Labels | None = None
+) -> Finding | None:
     """Say which group is lowest, or else highest, as `lowest` does; or else that none stands out.
 
     None if fewer than three groups have 30 cases, or all rates are 0.
     """
-    found = lowest(rows, column, metric, lang) or highest(rows, column, metric, lang)
+    found = lowest(rows, column, metric, lang, labels) or highest(rows, column, metric, lang, labels)
     groups = _groups(rows, column, metric)
     if found or groups.height < 3 or not groups["rate"][0]:
         return found
-    label = label_of(metric, lang)
+    label = label_of(metric, lang, labels)
     shown = [percent(groups["rate"][at], lang=lang, of=groups["whole"][at]) for at in (-1, 0)]
     words = {"label": label, "lowest": shown[0], "highest": shown[1]}
     if column == "domain":
@@ -94,17 +101,23 @@ def stands_out(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -
 
 
 def outlier(
-    rows: pl.DataFrame, column: str, metrics: Annotated[Sequence[str] | None, RATES], lang: str = "en"
+    rows: pl.DataFrame,
+    column: str,
+    metrics: Annotated[Sequence[str] | None, RATES],
+    lang: str = "en",
+    labels: Labels | None = None,
 ) -> Finding | None:
     """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
     Else that none of the first rate has, as `stands_out` does. In: a frame as for `lowest`, with all the metrics.
     """
-    each = (side(rows, column, metric, lang) for metric in metrics or [] for side in (lowest, highest))
-    return next(filter(None, each), None) or (stands_out(rows, column, metrics[0], lang) if metrics else None)
+    each = (side(rows, column, metric, lang, labels) for metric in metrics or [] for side in (lowest, highest))
+    return next(filter(None, each), None) or (stands_out(rows, column, metrics[0], lang, labels) if metrics else None)
 
 
-def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: str = "en") -> Finding | None:
+def above(
+    rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: str = "en", labels: Labels | None = None
+) -> Finding | None:
     """Say which groups have a rate above what is advised, the highest first; or that none has.
 
     In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there. Fewer than 3 cases are
@@ -113,7 +126,7 @@ def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: st
     groups = _groups(rows, column, metric)
     if groups.is_empty():
         return None
-    label, limit = label_of(metric, lang), round_percent(ceiling, lang)
+    label, limit = label_of(metric, lang, labels), round_percent(ceiling, lang)
     over = groups.filter(pl.col("rate") > ceiling, pl.col("part") >= CASES)
     if over.is_empty():
         return Finding(say("{label}: nowhere above the advised {limit}", lang, label=label, limit=limit))
@@ -124,7 +137,9 @@ def above(rows: pl.DataFrame, column: str, metric: str, ceiling: float, lang: st
     return Finding(say("{label}: {rate} at {name} and {others} more above the advised {limit}", lang, **words))
 
 
-def below(rows: pl.DataFrame, column: str, metric: str, floor: float, lang: str = "en") -> Finding | None:
+def below(
+    rows: pl.DataFrame, column: str, metric: str, floor: float, lang: str = "en", labels: Labels | None = None
+) -> Finding | None:
     """Say which groups have a rate below what is wanted, the lowest first; or that none has.
 
     In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there.
@@ -132,7 +147,7 @@ def below(rows: pl.DataFrame, column: str, metric: str, floor: float, lang: str 
     groups = _groups(rows, column, metric)
     if groups.is_empty():
         return None
-    label, limit = label_of(metric, lang), round_percent(floor, lang)
+    label, limit = label_of(metric, lang, labels), round_percent(floor, lang)
     under = groups.filter(pl.col("rate") < floor).sort("rate")
     if under.is_empty():
         return Finding(say("{label}: nowhere below {limit}", lang, label=label, limit=limit))
@@ -149,6 +164,7 @@ def limits_kept(
     ceilings: Annotated[Mapping[str, float] | None, RATES],
     lang: str = "en",
     floors: Annotated[Mapping[str, float] | None, RATES] = None,
+    labels: Labels | None = None,
 ) -> Finding | None:
     """Say which groups have a rate above its ceiling or below its floor, for the first such rate; or that none has.
 
@@ -157,10 +173,10 @@ def limits_kept(
     limits, least = dict(ceilings or {}), dict(floors or {})
     is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]
     if is_over:
-        return above(rows, column, is_over[0], limits[is_over[0]], lang)
+        return above(rows, column, is_over[0], limits[is_over[0]], lang, labels)
     is_under = [metric for metric, at in least.items() if (_groups(rows, column, metric)["rate"] < at).any()]
     if is_under:
-        return below(rows, column, is_under[0], least[is_under[0]], lang)
+        return below(rows, column, is_under[0], least[is_under[0]], lang, labels)
     checked = [metric for metric in [*limits, *least] if _groups(rows, column, metric).height]
     if not checked or column != "domain":
         return None
@@ -217,7 +233,9 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
     return Finding(say(sentences[part], lang, name=clipped(spoken(name, lang), LONGEST), **shown))
 
 
-def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:
+def _extreme(
+    rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str, labels: Labels | None
+) -> Finding | None:
     groups = _groups(rows, column, metric)
     groups = groups.reverse() if side == "lowest" else groups
     if groups.height < 3 or groups["rate"][0] == groups["rate"][1]:
@@ -226,8 +244,9 @@ def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str
     if not isinstance(middle, float) or not beyond_chance(first["rate"], middle, first["whole"]):
         return None
     sentences = _MOST if side == "highest" else _LEAST
-    words = {"label": label_of(metric, lang)} if metric not in sentences else {}
-    return Finding(say(sentences.get(metric, sentences[""]), lang, **words, **_words(first, lang)))
+    has_verb = metric in sentences and metric not in (labels or {})  # a label of the analyst's is kept to
+    words = {} if has_verb else {"label": label_of(metric, lang, labels)}
+    return Finding(say(sentences[metric if has_verb else ""], lang, **words, **_words(first, lang)))
 
 
 def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
