@@ -52,6 +52,19 @@ def test_metrics_at_the_prompt_are_measured_beside_ours() -> None:
     ]  # fmt: skip
 
 
+def test_a_rate_brings_the_counts_it_is_made_of_and_is_drawn_and_shown_without_a_name() -> None:
+    clicks = tk.metric("people_clicks", label="Clicked", counts="people", where={"event_type": ["clicked"]})
+    per = tk.metric("clicks_per_message", label="Clicked of delivered", numerator=clicks, denominator="delivered")
+    measured = measure(_tables(), per, by="delivery_id")
+    assert measured.rows() == [("7", 0.2, 1, 5), ("8", 0.5, 1, 2)]
+    drawn = tk.charts.rate_bars(measured, "delivery_id", [per]).to_dict()
+    assert "Clicked of delivered" in drawn["description"]
+    dots = tk.charts.dots(measured, x="delivered", y=per, by="delivery_id")
+    assert [tip["title"] for tip in dots.to_dict()["encoding"]["tooltip"]][-2:] == ["Clicked of delivered", "Clicked"]
+    assert "Clicked of delivered" in tk.tables.breakdown_table(measured, "delivery_id", [per]).as_raw_html()
+    assert "clicks_per_message" not in METRICS, "nothing is registered"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
