@@ -1015,6 +1015,11 @@ class Registry(Metrics):
         """Return whether it is one of ours."""
         return name in self._shipped
 
+    @property
+    def has_own(self) -> bool:
+        """Whether it knows those of a project."""
+        return len(self._by_name) > len(self._shipped)
+
     def adopt(self, own: Mapping[str, Metric]) -> None:
         """Know the metrics of a project from now on, instead of those of another."""
         self._by_name = {**self._shipped, **own}
