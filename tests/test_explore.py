@@ -35,52 +35,52 @@ HOME_FOLDERS = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB
 FIGURES = {
     "01_first_look": (
         "by_delivery['delivered'].sum(), by_domain['unique_clicks'].sum()",
-        "SELECT (SELECT count(*) FROM sent), count(DISTINCT message_id) FROM clicked GROUP BY delivery_id "
-        "ORDER BY (SELECT count(DISTINCT message_id) FROM hit WHERE delivery_id = clicked.delivery_id) DESC LIMIT 1",
+        """SELECT (SELECT count(*) FROM sent), count(DISTINCT message_id) FROM clicked GROUP BY delivery_id
+        ORDER BY (SELECT count(DISTINCT message_id) FROM hit WHERE delivery_id = clicked.delivery_id) DESC
+        LIMIT 1""",
     ),
     "02_ten_questions": (
         "mailings['delivered'].sum(), by_week['unique_clicks'].sum(), by_link['total_clicks'].sum()",
-        "SELECT (SELECT count(*) FROM sent), count(DISTINCT (delivery_id, message_id)), "
-        "count(*) FILTER (delivery_id = b) FROM clicked, variants WHERE activity = 'human'",
+        """SELECT (SELECT count(*) FROM sent), count(DISTINCT (delivery_id, message_id)), count(*) FILTER
+        (delivery_id = b) FROM clicked, variants WHERE activity = 'human'""",
     ),
     "03_recipient_story": (
         "*readers.select('kinds', 'clicks').row(0), acts['act'].eq('sent').sum(), hits.collect().height",
-        "SELECT count(DISTINCT event_type), count(*) FILTER (event_type = 'clicked'), "
-        "(SELECT count(*) FROM message WHERE recipient_id = e.recipient_id AND status = 'delivered'), "
-        "(SELECT count(*) FROM event WHERE recipient_id = e.recipient_id) "
-        "FROM event e WHERE activity <> 'scanner' AND recipient_id IS NOT NULL "
-        "GROUP BY recipient_id ORDER BY 1 DESC, 2 DESC, recipient_id LIMIT 1",
+        """SELECT count(DISTINCT event_type), count(*) FILTER (event_type = 'clicked'), (SELECT count(*) FROM
+        message WHERE recipient_id = e.recipient_id AND status = 'delivered'), (SELECT count(*) FROM event
+        WHERE recipient_id = e.recipient_id) FROM event e WHERE activity <> 'scanner' AND recipient_id IS
+        NOT NULL GROUP BY recipient_id ORDER BY 1 DESC, 2 DESC, recipient_id LIMIT 1""",
     ),
     "04_comparing_and_testing": (
         "compared['part_a'][0], compared['whole_a'][0], round(splits[0]['split_p'][0], 9), by_half['delivered'].sum()",
-        "SELECT count(DISTINCT message_id) FILTER (delivery_id = a), "
-        "(SELECT count(*) FROM sent WHERE delivery_id = a), chance((SELECT count(*) FROM message WHERE delivery_id = a), (SELECT count(*) FROM message "
-        "WHERE delivery_id = b)), (SELECT count(*) FROM sent WHERE delivery_id = b) "
-        "FROM clicked, variants WHERE activity = 'human' GROUP BY a, b",
+        """SELECT count(DISTINCT message_id) FILTER (delivery_id = a), (SELECT count(*) FROM sent WHERE
+        delivery_id = a), chance((SELECT count(*) FROM message WHERE delivery_id = a), (SELECT count(*) FROM
+        message WHERE delivery_id = b)), (SELECT count(*) FROM sent WHERE delivery_id = b) FROM clicked,
+        variants WHERE activity = 'human' GROUP BY a, b""",
     ),
     "05_machine_activity": (
         "funnel['clicks'][0], funnel['clicks'][-1], domains['scanner_clicks'].sum(), human['unique_clicks'].item()",
-        "SELECT count(*), count(*) FILTER (activity = 'human'), count(*) FILTER (activity = 'scanner'), "
-        "count(DISTINCT message_id) FILTER (activity = 'human') FROM clicked, variants WHERE delivery_id = b",
+        """SELECT count(*), count(*) FILTER (activity = 'human'), count(*) FILTER (activity = 'scanner'),
+        count(DISTINCT message_id) FILTER (activity = 'human') FROM clicked, variants WHERE delivery_id = b""",
     ),
     "06_segments": (
         "by_club['delivered'].sum(), by_past['delivered'].max()",
-        "SELECT count(*), count(*) FILTER (recipient_id NOT IN (SELECT recipient_id FROM event "
-        "WHERE activity = 'human' AND event_type = 'clicked' AND recipient_id IS NOT NULL AND occurred_at < started_at)) "
-        "FROM sent, variants JOIN delivery ON delivery.delivery_id = b WHERE sent.delivery_id = b",
+        """SELECT count(*), count(*) FILTER (recipient_id NOT IN (SELECT recipient_id FROM event WHERE activity
+        = 'human' AND event_type = 'clicked' AND recipient_id IS NOT NULL AND occurred_at < started_at))
+        FROM sent, variants JOIN delivery ON delivery.delivery_id = b WHERE sent.delivery_id = b""",
     ),
     "07_metric_to_report": (
         "record['numerator'][1], record['denominator'][1], by_day['browser_readers'].sum()",
-        "SELECT count(DISTINCT message_id) FILTER (delivery_id = b), "
-        "(SELECT count(*) FROM sent WHERE delivery_id = b), count(DISTINCT (delivery_id, message_id)) FILTER (activity = 'human') "
-        "FROM hit, variants WHERE event_type = 'mirror_page' GROUP BY b",
+        """SELECT count(DISTINCT message_id) FILTER (delivery_id = b), (SELECT count(*) FROM sent WHERE
+        delivery_id = b), count(DISTINCT (delivery_id, message_id)) FILTER (activity = 'human') FROM hit,
+        variants WHERE event_type = 'mirror_page' GROUP BY b""",
     ),
     "08_larger_than_memory": (
-        "sum(part(path).collect()['rows'].item() for path in store.files('event')), "
-        "tk.measure(store, counts, by=[], delivery=scope.chosen).row(0)",
-        "SELECT (SELECT count(*) FROM event), ((SELECT count(*) FROM sent WHERE delivery_id IN (SELECT * FROM month)), "
-        "count(DISTINCT (delivery_id, message_id)), count(DISTINCT person_id)) FROM clicked "
-        "WHERE delivery_id IN (SELECT * FROM month)",
+        "sum(part(path).collect()['rows'].item() for path in store.files('event')), tk.measure(store, "
+        "counts, by=[], delivery=scope.chosen).row(0)",
+        """SELECT (SELECT count(*) FROM event), ((SELECT count(*) FROM sent WHERE delivery_id IN (SELECT * FROM
+        month)), count(DISTINCT (delivery_id, message_id)), count(DISTINCT person_id)) FROM clicked WHERE
+        delivery_id IN (SELECT * FROM month)""",
     ),
 }
 VIEWS = """

@@ -115,6 +115,17 @@ def test_a_name_is_declared_once(tmp_path: Path) -> None:
     assert "vip.toml declares it already" in str(check(folder)[0])
 
 
+def test_a_notebook_in_a_project_knows_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(_project(tmp_path))
+    assert tk.measure(_tables(), "eight_rate", by="delivery_id").rows() == [("7", 0.2, 1, 5), ("8", 0.5, 1, 2)]
+    assert tk.METRICS["eight_rate"].reference == "metrics/vip.toml of the project"
+    (tmp_path / "metrics" / "vip.toml").write_text("[metric.eight]")
+    with pytest.raises(RequestError, match=r"vip\.toml"):
+        tk.measure(_tables(), "open_rate")
+    monkeypatch.chdir("/")
+    assert "eight_rate" not in tk.METRICS
+
+
 def test_a_projects_metric_is_shown_in_a_table(tmp_path: Path, demo_store: Path, delivery: str) -> None:
     project = _project(tmp_path / "mine", DECLARED.replace(', domain = ["x.example"]', ""))
     trackkit(tmp_path, "init", "mine", "--only", "tracking_indicators")
