@@ -169,7 +169,11 @@ def reports() -> str:
 
 def python() -> str:
     """Return the reference of what `import trackkit` offers, from its docstrings."""
-    parts = ["# Python", "What `import trackkit as tk` offers: functions, and modules of functions on one subject."]
+    parts = [
+        "# Python",
+        "What `import trackkit as tk` offers: functions, and modules of functions on one subject. In examples, `store` is that "
+        "of a small demo, and `delivery` one of its deliveries.",
+    ]
     modules = []
     for name in sorted(tk.__all__):
         value = getattr(tk, name)

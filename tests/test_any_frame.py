@@ -75,6 +75,27 @@ def test_lines_go_along_days_and_dots_lack_what_is_unknown():
     assert [row["domain"] for row in drawn.rows(dots)] == ["a.example"]
 
 
+def test_intervals_are_lines_between_bounds_and_a_difference_has_a_line_at_none():
+    rates = MEASURED.with_columns(
+        open_rate_low=pl.Series([0.15, None, None]), open_rate_high=pl.Series([0.85, None, None])
+    )
+    chart = tk.charts.intervals(rates, "domain", "open_rate").to_dict()
+    ((row,),) = chart["datasets"].values()
+    assert (row["domain"], row["open_rate_low"], row["open_rate_high"]) == ("a.example", 0.15, 0.85)
+    assert [layer["mark"]["type"] for layer in chart["layer"]] == ["rule", "circle"]
+    tips = chart["layer"][1]["encoding"]["tooltip"]
+    assert [(tip["field"], tip["format"]) for tip in tips[1:4]] == [
+        ("open_rate", ".2%"), ("open_rate_low", ".2%"), ("open_rate_high", ".2%")
+    ]  # fmt: skip
+    assert [tip["field"] for tip in tips[4:]] == ["unique_opens", "delivered"]
+    compared = pl.DataFrame({"metric": ["open_rate"], "difference": [0.01], "low": [-0.02], "high": [0.04]})
+    chart = tk.charts.intervals(compared, "metric", "difference").to_dict()
+    assert [layer["mark"]["type"] for layer in chart["layer"]] == ["rule", "rule", "circle"]
+    assert next(iter(chart["datasets"].values()))[0]["metric"] == "Open rate (recipients)"
+    with pytest.raises(RequestError, match="no column 'open_rate_low'"):
+        tk.charts.intervals(MEASURED, "domain", "open_rate")
+
+
 def test_more_lines_than_colours_are_refused():
     many = pl.DataFrame(
         {"day": [date(2026, 5, 1)] * 30, "device": [f"d{n}" for n in range(30)], "total_clicks": [1] * 30}

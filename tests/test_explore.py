@@ -1,6 +1,8 @@
-"""The notebooks for people: they run, and in a real JupyterLab their charts are drawn."""
+"""The notebooks for people: they run, they say what SQL says of the same store, and JupyterLab draws their charts."""
 
+import ast
 import json
+import math
 import os
 import re
 import secrets
@@ -8,16 +10,19 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import nbformat
 import papermill
 import pytest
-from traitlets.config import Config
+
+from trackkit.report.execute import NAME as ENGINE
+from trackkit.store import open_store
 
 EXPLORE = Path(__file__).resolve().parents[1] / "notebooks" / "explore"
 NOTEBOOKS = sorted(EXPLORE.glob("*.ipynb"))
@@ -26,26 +31,116 @@ HOME_FOLDERS = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB
                 "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")  # fmt: skip
 
 
+# Of each notebook, figures as its last cell would say them, and the same by SQL over the files of the store.
+FIGURES = {
+    "01_first_look": (
+        "by_delivery['delivered'].sum(), by_domain['unique_clicks'].sum()",
+        """SELECT (SELECT count(*) FROM sent), count(DISTINCT message_id) FROM clicked GROUP BY delivery_id
+        ORDER BY (SELECT count(DISTINCT message_id) FROM hit WHERE delivery_id = clicked.delivery_id) DESC
+        LIMIT 1""",
+    ),
+    "02_ten_questions": (
+        "mailings['delivered'].sum(), by_week['unique_clicks'].sum(), by_link['total_clicks'].sum()",
+        """SELECT (SELECT count(*) FROM sent), count(DISTINCT (delivery_id, message_id)), count(*) FILTER
+        (delivery_id = b) FROM clicked, variants WHERE activity = 'human'""",
+    ),
+    "03_recipient_story": (
+        "*readers.select('kinds', 'clicks').row(0), acts['act'].eq('sent').sum(), hits.collect().height",
+        """SELECT count(DISTINCT event_type), count(*) FILTER (event_type = 'clicked'), (SELECT count(*) FROM
+        message WHERE recipient_id = e.recipient_id AND status = 'delivered'), (SELECT count(*) FROM event
+        WHERE recipient_id = e.recipient_id) FROM event e WHERE activity <> 'scanner' AND recipient_id IS
+        NOT NULL GROUP BY recipient_id ORDER BY 1 DESC, 2 DESC, recipient_id LIMIT 1""",
+    ),
+    "04_comparing_and_testing": (
+        "compared['part_a'][0], compared['whole_a'][0], round(splits[0]['split_p'][0], 9), by_half['delivered'].sum()",
+        """SELECT count(DISTINCT message_id) FILTER (delivery_id = a), (SELECT count(*) FROM sent WHERE
+        delivery_id = a), chance((SELECT count(*) FROM message WHERE delivery_id = a), (SELECT count(*) FROM
+        message WHERE delivery_id = b)), (SELECT count(*) FROM sent WHERE delivery_id = b) FROM clicked,
+        variants WHERE activity = 'human' GROUP BY a, b""",
+    ),
+    "05_machine_activity": (
+        "funnel['clicks'][0], funnel['clicks'][-1], domains['scanner_clicks'].sum(), human['unique_clicks'].item()",
+        """SELECT count(*), count(*) FILTER (activity = 'human'), count(*) FILTER (activity = 'scanner'),
+        count(DISTINCT message_id) FILTER (activity = 'human') FROM clicked, variants WHERE delivery_id = b""",
+    ),
+    "06_segments": (
+        "by_club['delivered'].sum(), by_past['delivered'].max()",
+        """SELECT count(*), count(*) FILTER (recipient_id NOT IN (SELECT recipient_id FROM event WHERE activity
+        = 'human' AND event_type = 'clicked' AND recipient_id IS NOT NULL AND occurred_at < started_at))
+        FROM sent, variants JOIN delivery ON delivery.delivery_id = b WHERE sent.delivery_id = b""",
+    ),
+    "07_metric_to_report": (
+        "record['numerator'][1], record['denominator'][1], by_day['browser_readers'].sum()",
+        """SELECT count(DISTINCT message_id) FILTER (delivery_id = b), (SELECT count(*) FROM sent WHERE
+        delivery_id = b), count(DISTINCT (delivery_id, message_id)) FILTER (activity = 'human') FROM hit,
+        variants WHERE event_type = 'mirror_page' GROUP BY b""",
+    ),
+    "08_larger_than_memory": (
+        "sum(part(path).collect()['rows'].item() for path in store.files('event')), tk.measure(store, "
+        "counts, by=[], delivery=scope.chosen).row(0)",
+        """SELECT (SELECT count(*) FROM event), ((SELECT count(*) FROM sent WHERE delivery_id IN (SELECT * FROM
+        month)), count(DISTINCT (delivery_id, message_id)), count(DISTINCT person_id)) FROM clicked WHERE
+        delivery_id IN (SELECT * FROM month)""",
+    ),
+}
+VIEWS = """
+CREATE VIEW counted AS SELECT delivery_id FROM delivery WHERE NOT is_proof AND NOT is_model;
+CREATE VIEW variants AS SELECT max_by(delivery_id, started_at) AS b, max_by(delivery_id, started_at, 2)[2] AS a
+    FROM delivery WHERE state = 95 AND NOT is_proof;
+CREATE VIEW month AS SELECT delivery_id FROM delivery JOIN counted USING (delivery_id) WHERE
+    date_trunc('month', started_at) = (SELECT date_trunc('month', max(started_at)) FROM delivery);
+CREATE VIEW sent AS SELECT message.* FROM message JOIN counted USING (delivery_id)
+    WHERE status = 'delivered' AND NOT coalesce(is_seed, false);
+CREATE VIEW hit AS SELECT event.* FROM event JOIN counted USING (delivery_id) WHERE NOT coalesce(is_seed, false);
+CREATE VIEW clicked AS SELECT * FROM hit WHERE event_type = 'clicked';
+"""
+
+
+@pytest.fixture(scope="module")
+def sql(demo_store: Path) -> duckdb.DuckDBPyConnection:
+    """DuckDB over the Parquet files of the demo's store."""
+    store, database = open_store(demo_store), duckdb.connect()
+    for table in ("delivery", "message", "event"):
+        database.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet({store.files(table)})")
+    database.create_function("chance", _chance, ["BIGINT", "BIGINT"], "DOUBLE")
+    database.execute(VIEWS)
+    return database
+
+
+def _chance(a: int, b: int) -> float:
+    """Pearson's chi-squared of two counts that are to be equal; with one degree of freedom its chance is an erfc."""
+    return round(math.erfc(math.sqrt((a - b) ** 2 / (a + b) / 2)), 9)
+
+
 def _charts(notebook: Path) -> int:
-    return len(re.findall(r"\bcharts\.\w+\(", notebook.read_text("utf-8")))
+    return len(re.findall(r'(?:"|\\n)tk\.charts\.[\w.]+\(', notebook.read_text("utf-8")))
+
+
+def test_every_notebook_has_figures_to_be_checked() -> None:
+    assert [path.stem for path in NOTEBOOKS] == list(FIGURES)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_notebook_for_people_runs(notebook: Path, demo_store: Path, tmp_path: Path) -> None:
-    # a socket of its own for each kernel: ports collide when several tests start kernels at once
-    with tempfile.TemporaryDirectory() as sockets:
-        ran = papermill.execute_notebook(
-            str(notebook),
-            str(tmp_path / notebook.name),
-            parameters={"store_path": str(demo_store)},
-            progress_bar=False,
-            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}}),
-        )
+def test_every_notebook_for_people_runs(
+    notebook: Path, demo_store: Path, sql: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    """In a process forked from one that is warm; the kernels of JupyterLab are in the last test."""
+    book, (figures, same) = nbformat.read(notebook, as_version=4), FIGURES[notebook.stem]
+    book.cells.append(nbformat.v4.new_code_cell(f"({figures})", id="figures"))
+    nbformat.write(book, tmp_path / notebook.name)
+    ran = papermill.execute_notebook(
+        str(tmp_path / notebook.name),
+        str(tmp_path / "out.ipynb"),
+        parameters={"store_path": str(demo_store)},
+        progress_bar=False,
+        engine_name=ENGINE,
+    )
     outputs = [output for cell in ran.cells if cell.cell_type == "code" for output in cell.outputs]
     drawn = [output.data[CHART] for output in outputs if CHART in output.get("data", {})]
     assert len(drawn) == _charts(notebook)
     assert all(chart["description"] for chart in drawn)
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    assert ast.literal_eval(outputs[-1].data["text/plain"]) == sql.execute(same).fetchone()
 
 
 def test_no_chart_asks_jupyterlab_for_the_width_of_its_container() -> None:

@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from mypy import api
@@ -58,6 +60,25 @@ def test_a_type_checker_knows_the_front_door(tmp_path: Path, monkeypatch: pytest
     assert revealed[3].startswith("def (") and revealed[3].endswith("Chart")
     (error,) = (line for line in lines if "error" in line)
     assert error.startswith('error: Module has no attribute "measures"')
+
+
+QUESTIONS_AND_CHARTS = [name for name in tk.__all__ if name not in ("findings", "tables", "tiles")]
+
+
+def _functions(name: str, value: object) -> Iterator[tuple[str, Callable[..., object]]]:
+    """A function by its name, or the public ones of a module and of its own modules."""
+    if isinstance(value, ModuleType):
+        for each in value.__all__:
+            yield from _functions(f"{name}.{each}", getattr(value, each))
+    elif inspect.isfunction(value):
+        yield name, inspect.unwrap(value)
+
+
+@pytest.mark.parametrize("name", QUESTIONS_AND_CHARTS)
+def test_every_question_and_chart_has_an_example(name: str) -> None:
+    """Those in docstrings run as doctests."""
+    lacking = [each for each, function in _functions(name, getattr(tk, name)) if ">>>" not in (function.__doc__ or "")]
+    assert lacking == []
 
 
 def test_the_package_says_that_it_is_typed() -> None:

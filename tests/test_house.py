@@ -59,7 +59,8 @@ MAY_IMPORT["report"] = {"__init__", "startup", "rules", "quality", "store", "eng
 ]
 MAY_IMPORT["report"] |= {"project", "settings", "own_metrics"}
 MAY_IMPORT["runs"] = MAY_IMPORT["report"] | {"report", "copies"}
-MAY_IMPORT["__init__"] = {"metrics", "own_metrics", "engine", "quality", "store", "analysis", "show", "report", "runs"}
+MAY_IMPORT["__init__"] = {"project", "metrics", "own_metrics", "engine", "quality", "store"}
+MAY_IMPORT["__init__"] |= {"analysis", "show", "report", "runs"}
 MAY_IMPORT["project_options"] = {"metrics", "own_metrics", "errors", "project", "resources", "copies", "report"}
 MAY_IMPORT["arguments"] = {"errors", "engine", "store", "project_options"}
 MAY_IMPORT["terminal"] = {"arguments", "plain", "errors", "language", "store", "analysis", "show", "report"}

@@ -52,6 +52,19 @@ def test_metrics_at_the_prompt_are_measured_beside_ours() -> None:
     ]  # fmt: skip
 
 
+def test_a_rate_brings_the_counts_it_is_made_of_and_is_drawn_and_shown_without_a_name() -> None:
+    clicks = tk.metric("people_clicks", label="Clicked", counts="people", where={"event_type": ["clicked"]})
+    per = tk.metric("clicks_per_message", label="Clicked of delivered", numerator=clicks, denominator="delivered")
+    measured = measure(_tables(), per, by="delivery_id")
+    assert measured.rows() == [("7", 0.2, 1, 5), ("8", 0.5, 1, 2)]
+    drawn = tk.charts.rate_bars(measured, "delivery_id", [per]).to_dict()
+    assert "Clicked of delivered" in drawn["description"]
+    dots = tk.charts.dots(measured, x="delivered", y=per, by="delivery_id")
+    assert [tip["title"] for tip in dots.to_dict()["encoding"]["tooltip"]][-2:] == ["Clicked of delivered", "Clicked"]
+    assert "Clicked of delivered" in tk.tables.breakdown_table(measured, "delivery_id", [per]).as_raw_html()
+    assert "clicks_per_message" not in METRICS, "nothing is registered"
+
+
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
@@ -100,6 +113,17 @@ def test_a_name_is_declared_once(tmp_path: Path) -> None:
     folder = _project(tmp_path)
     (folder / "metrics" / "web.toml").write_text(DECLARED)
     assert "vip.toml declares it already" in str(check(folder)[0])
+
+
+def test_a_notebook_in_a_project_knows_its_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(_project(tmp_path))
+    assert tk.measure(_tables(), "eight_rate", by="delivery_id").rows() == [("7", 0.2, 1, 5), ("8", 0.5, 1, 2)]
+    assert tk.METRICS["eight_rate"].reference == "metrics/vip.toml of the project"
+    (tmp_path / "metrics" / "vip.toml").write_text("[metric.eight]")
+    with pytest.raises(RequestError, match=r"vip\.toml"):
+        tk.measure(_tables(), "open_rate")
+    monkeypatch.chdir("/")
+    assert "eight_rate" not in tk.METRICS
 
 
 def test_a_projects_metric_is_shown_in_a_table(tmp_path: Path, demo_store: Path, delivery: str) -> None:

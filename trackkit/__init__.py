@@ -94,6 +94,7 @@ _ATTRIBUTES = {
     "scope": "engine.scope",
 }
 _CALLED = {"scope": "resolve"}  # where it comes from, by another name
+_OF_PROJECT = ("METRICS", "measure")  # those that know the metrics of a project
 _MODULES = {
     "limits": "analysis.caveats",
     "quality": "quality",
@@ -104,10 +105,23 @@ if not TYPE_CHECKING:  # for a type checker, any name would then be one of the p
 
     def __getattr__(name: str) -> Any:
         if name in _ATTRIBUTES:
+            if name in _OF_PROJECT:
+                _know_project()
             return getattr(import_module(f"trackkit.{_ATTRIBUTES[name]}"), _CALLED.get(name, name))
         if name in __all__:
             return _shown(import_module(f"trackkit.{_MODULES.get(name, f'analysis.{name}')}"))
         raise AttributeError(f"trackkit has no {name!r}; it has {', '.join(__all__)}.")
+
+
+def _know_project() -> None:
+    """Know the metrics of the project that this process works in, as the command line and reports do."""
+    from trackkit.metrics import METRICS
+    from trackkit.project import current
+
+    project = current()
+    has_own = project is not None and any((project.templates / "metrics").glob("*.toml"))
+    if has_own or METRICS.has_own:
+        METRICS.adopt(import_module("trackkit.own_metrics").of_project() if has_own else {})
 
 
 def _shown(module: ModuleType) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Frames of any library at the door of what is shown: those of pandas and others become polars, by narwhals."""
+"""The door of what is shown: frames of pandas and others become polars, by narwhals; metrics of one's own are known."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import polars as pl
 
-from trackkit.metrics import CURRENCY, METRICS
+from trackkit.metrics import CURRENCY, METRICS, named, own_among
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -15,6 +15,8 @@ R = TypeVar("R")
 def any_frame(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function, taking frames of pandas and others, and lazy frames, where it takes those of polars.
 
+    Where it takes the name of a metric, it takes a metric too, such as one made by `trackkit.metric`.
+
     >>> import pandas as pd
     >>> any_frame(lambda frame: frame["delivered"].to_list())(pd.DataFrame({"delivered": [2, None]}))
     [2, None]
@@ -22,9 +24,10 @@ def any_frame(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def taking(*args: P.args, **options: P.kwargs) -> R:
-        given: Any = [in_polars(value) for value in args]
-        named: Any = {name: in_polars(value) for name, value in options.items()}
-        return function(*given, **named)
+        given: Any = [named(in_polars(value)) for value in args]
+        by_name: Any = {name: named(in_polars(value)) for name, value in options.items()}
+        with METRICS.having(own_among([*args, *options.values()])):
+            return function(*given, **by_name)
 
     return taking
 

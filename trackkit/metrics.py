@@ -209,6 +209,7 @@ class Metric:
     is_part: bool = True  # of a rate: whoever is in its numerator is in its denominator; else it has no interval
     by_default: bool = True  # measured where no metrics are named; those of other senders' definitions only by name
     name: str = ""  # its key in METRICS
+    made_of: tuple["Metric", ...] = ()  # counts of one's own among its parts, which no registry knows
 
     @property
     def cited(self) -> str:
@@ -1014,6 +1015,11 @@ class Registry(Metrics):
         """Return whether it is one of ours."""
         return name in self._shipped
 
+    @property
+    def has_own(self) -> bool:
+        """Whether it knows those of a project."""
+        return len(self._by_name) > len(self._shipped)
+
     def adopt(self, own: Mapping[str, Metric]) -> None:
         """Know the metrics of a project from now on, instead of those of another."""
         self._by_name = {**self._shipped, **own}
@@ -1043,6 +1049,29 @@ class Registry(Metrics):
 _FEW = 30
 _HOW = 'METRICS["open_rate"] says what one of them means; METRICS.search("bounce") finds some; METRICS.md lists all.'
 METRICS = Registry({name: replace(metric, name=name) for name, metric in _DECLARED.items()})
+
+
+def own_among(values: Iterable[object]) -> dict[str, Metric]:
+    """Return the metrics of one's own among values and lists of them, by name, with the counts they are made of.
+
+    >>> mine = Metric("Mine", Ratio("unique_opens", "processed"), "", "", name="mine")
+    >>> list(own_among(["open_rate", [mine]]))
+    ['mine']
+    """
+    given = [each for value in values for each in (value if isinstance(value, list | tuple) else [value])]
+    known = [one for each in given if isinstance(each, Metric) for one in (*each.made_of, each)]
+    return {each.name: each for each in known if each.name not in METRICS or METRICS[each.name] != each}
+
+
+def named(value: Any) -> Any:
+    """Return a metric as its name, in a list too; anything else as it is.
+
+    >>> named([METRICS["open_rate"], "delivered"])
+    ['open_rate', 'delivered']
+    """
+    if isinstance(value, list | tuple):
+        return [named(each) for each in value] if any(isinstance(each, Metric) for each in value) else value
+    return value.name if isinstance(value, Metric) else value
 
 
 PURCHASES = ("sales", "refunds")  # the counts behind every sum of money

@@ -6,6 +6,7 @@ counts is what the page says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -147,8 +148,8 @@ def metric(name: str, label: str = "", definition: str = "", **options: Any) -> 
 
     A rate has a `numerator` and a `denominator`, names of counts (or counts made here). A count says what it `counts`:
     "messages", "events", "recipients" (messages with such an event) or "people"; and `where`, values by column, as
-    `{"event_type": ["clicked"]}`. `higher_is` is "better", "worse" or "neutral". Nothing is registered: a count made
-    here stands beside its rate, as in `measure(store, [vip_clicks, vip_click_rate])`.
+    `{"event_type": ["clicked"]}`. `higher_is` is "better", "worse" or "neutral". Nothing is registered: where a
+    name would be looked up in METRICS, as in charts, give the metric itself.
     Raises RequestError for what is not in order, and for a name of ours.
 
     >>> str(metric("opens_in_time", numerator="unique_opens", denominator="processed").formula)
@@ -163,7 +164,7 @@ def metric(name: str, label: str = "", definition: str = "", **options: Any) -> 
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"][1:])) or name
         raise RequestError(f"Metric {place}: {str(fault['msg']).removeprefix('Value error, ').rstrip('.')}.") from None
-    return made.metric[name].metric(name, "your own")
+    return replace(made.metric[name].metric(name, "your own"), made_of=tuple(parts))
 
 
 def _told(each: Metric) -> dict[str, Any]:

@@ -37,6 +37,10 @@ def folded_activity(
     them, or "all". The hour that clocks show twice in autumn is one slot, marked by `twice`; the one that they skip in
     spring has no slot if its day is the only one. Raises RequestError for an unknown delivery, interval, series
     or zone.
+
+    >>> hours = folded_activity(store, delivery, every="hour", series="opens")
+    >>> hours["slot"].n_unique(), hours["count"].sum()
+    (24, 46)
     """
     series_shown, zone = _series_asked(series), zone_of(tables, timezone)
     events = _local_events(tables, delivery, every, zone).with_columns(slot=_slot(every))
@@ -68,6 +72,9 @@ def weekly_activity(
     series; `share` (count / total, null without events); `twice`. The hour that clocks show twice in autumn is one,
     marked by `twice`; the one that they skip in spring has no row if no other day of that weekday is in the span of the
     events. Raises RequestError for an unknown delivery, series or zone.
+
+    >>> weekly_activity(store, delivery, series="clicks").select("weekday", "hour", "count", "total").row(0)
+    (0, 0, 0, 12)
     """
     series_shown, zone = _series_asked(series), zone_of(tables, timezone)
     clock = pl.col("clock").dt
@@ -125,6 +132,9 @@ def activity_over_time(
 
     Columns: `starts_at` (start of the half-hour, hour or calendar day, in `timezone`), `series`, `count`. Raises as
     `folded_activity`.
+
+    >>> activity_over_time(store, delivery, series="opens")["count"].sum()
+    46
     """
     series_shown, zone = _series_asked(series), zone_of(tables, timezone)
     events = _local_events(tables, delivery, every, zone).filter(pl.col("series").cast(pl.String).is_in(series_shown))

@@ -134,6 +134,9 @@ def opens_by(
     (`mobile_total`, `mobile_share`); and the others, `computer` and `unknown`. A computer is a PC or a Mac, any other
     known device is mobile. Totals are counted separately. Undated opens count if no period is asked for.
     Raises RequestError for an unknown `by`, delivery or zone, or a `top` or `days` that is no whole number.
+
+    >>> opens_by(store, "device", delivery).select("name", "opens", "total").rows()[:2]
+    [(None, 24, 46), ('iPhone', 9, 46)]
     """
     opens = _with_name(counted_events(tables, asked_about(tables, delivery)), by).filter(
         pl.col("event_type").cast(pl.String) == "opened"
@@ -169,6 +172,9 @@ def usage(
     rows added up; `usage_rate` (visitors / total, null without visitors); `days` of the period, and per day
     `visitors_per_day`, `pages_per_day` (null without a day). `distinct` is "day" if a visitor counts once per day, or
     "period" if once in all. Visits without a date count nowhere, those without a message only as pages.
+
+    >>> usage(store, "operating_system", delivery).select("name", "visitors", "total").rows()[:2]
+    [('iOS', 4, 6), ('Windows', 2, 6)]
     """
     _require_distinct(distinct)
     zone = zone_of(tables, timezone)
@@ -198,6 +204,9 @@ def history(
     `rate`; and for a smoother line `week_visitors`, `week_day_visitors`, the sums of the seven days up to this one, and
     `week_rate`. Days without visitors have no row; a name without visitors on a day has 0. Rates of a day may add up to
     more than 1, since a visitor may use two browsers.
+
+    >>> history(store, "browser", delivery).select("name", "visitors", "day_visitors").row(0)
+    ('Safari', 3, 5)
     """
     zone = zone_of(tables, timezone)
     dates = period(tables, delivery, days, zone)
@@ -243,6 +252,9 @@ def weekly(
     if it has visitors in any week); `name`, and of "versions" its `version` (else null); `visitors`; `week_visitors`,
     of all names; `share`, which add up to 1 in each week. Weeks without visitors have no row. Raises RequestError as
     `usage`.
+
+    >>> weekly(store, "browser", delivery).select("name", "visitors", "week_visitors").rows()[:2]
+    [('Safari', 3, 5), ('Microsoft Edge', 2, 5)]
     """
     keys = ["name"] if require_word("names or versions", of, ("names", "versions")) == "names" else ["name", "version"]
     zone = zone_of(tables, timezone)
@@ -284,6 +296,9 @@ def versions(
     them; `total`, those of all names added up, and `global_rate` out of them. Sorted by visitors of the name, then of
     the version. A visitor who changes version on a day counts for both, so the versions of a name may add up to a
     little more than the name. Raises RequestError for a name that nobody used.
+
+    >>> versions(store, "browser", delivery).select("name", "version", "visitors", "name_visitors").row(0)
+    ('Safari', '26', 3, 4)
     """
     _require_distinct(distinct)
     zone = zone_of(tables, timezone)

@@ -53,6 +53,9 @@ def bounces(
     count is null if no message log was loaded or all statuses are unknown, and so is the number processed in a domain
     if only failures of any of the deliveries were logged. Control addresses count. Raises RequestError for an unknown
     delivery or `by`.
+
+    >>> bounces(store).select("row", "type", "errors").rows()[-1]
+    ('total', None, 3)
     """
     if by not in WAYS:
         raise RequestError(f"Bounces are not grouped by {by!r}.{did_you_mean(str(by), WAYS)}")
@@ -75,6 +78,9 @@ def failures(tables: Measurable, delivery: Deliveries = None, top: int = 10) -> 
     text of a log), `messages`, `failed` (all failed messages), `share` (messages / failed). Those without a failure
     message go by their reason; unknown ones are null, and one row is all null when no log of messages was loaded.
     Raises RequestError for an unknown delivery.
+
+    >>> failures(store).select("reason", "messages", "failed").row(0)
+    ('Unreachable', 1, 3)
     """
     ids = asked_about(tables, delivery)
     if not tables.has("message"):
@@ -108,6 +114,9 @@ def axes(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataFr
     the cause; the rest are unclassified or without a reason), `platform` (its words where it disagrees, the most
     frequent first). One row is all null when no log of messages was loaded. Raises RequestError for an unknown
     delivery, or a wrong list of causes.
+
+    >>> axes(store).select("permanence", "cause", "messages", "failed").rows()
+    [('permanent', 'address', 2, 3), ('permanent', 'network', 1, 3)]
     """
     ids = asked_about(tables, delivery)
     if not tables.has("message"):

@@ -91,6 +91,9 @@ def placed_clicks(
     the content, from 1; `places`, how many it has; `text`, the words of the first; `matched_by`, "data-url-id",
     "redirect" or "url"; `reason`, in words, where it is not placed. The clicks of all rows add up to `total`.
     Raises RequestError for an unknown delivery or format.
+
+    >>> placed_clicks(store, delivery).drop_nulls("position").select("position", "label", "matched_by").row(0)
+    (4, 'Felt desk mat', 'data-url-id')
     """
     body = _body(tables, delivery, format)
     links = tracked_links(tables, delivery)
@@ -127,6 +130,9 @@ def placement(tables: Measurable, delivery: str, format: Annotated[str, FORMATS]
 
     Columns: `format`, `placed_clicks`, `total` (clicks on all links), `share` (the first out of the second, null
     without clicks), `placed_links`, `links`.
+
+    >>> placement(store, delivery).select("placed_clicks", "total", "placed_links", "links").row(0)
+    (12, 27, 13, 18)
     """
     placed = placed_clicks(tables, delivery, format)
     shown = placed.filter("placed")
@@ -147,6 +153,9 @@ def message_links(
     clicks on all these links; `message_share`, clicks / message_clicks, null without clicks; `heat`, 1 to 3: below a
     third of the most clicked link's clicks, below two thirds, or more; 1 without clicks. Raises RequestError for an
     unknown delivery or format.
+
+    >>> message_links(store, delivery).select("position", "text", "clicks", "total").row(0)
+    (4, 'Felt desk mat', 4, 27)
     """
     most = pl.col("clicks").max()
     heat = (HEATS * pl.col("clicks")) // pl.max_horizontal(most, 1) + 1
@@ -168,6 +177,9 @@ def offer_links(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl
 
     `total` counts the clicks on all links, so that the sum of `share` is what offers had of them. Raises RequestError
     for an unknown delivery.
+
+    >>> offer_links(store, delivery).height  # no link of this delivery is one of an offer
+    0
     """
     return named_links(tables, delivery).filter(pl.col("offer_id").is_not_null())
 
@@ -182,6 +194,9 @@ def clicked_links(
     that of its badge in `message_links`, null without one; `clicks`; `people`, the recipients who clicked (distinct
     messages), counted anew in each row; `total`; `share`, clicks / total. Two links of one name are two rows.
     Raises RequestError for an unknown delivery, or a `top` that is not positive.
+
+    >>> clicked_links(store, delivery, top=1).select("row", "link", "clicks", "total").rows()
+    [('link', 'Felt desk mat', 4, 12), ('others', 'Others', 8, 12), ('total', 'Total', 12, 12)]
     """
     events = counted_events(tables, [require_delivery(tables, delivery)])
     clicks = events.filter(pl.col("event_type").cast(pl.String) == "clicked").select("message_id", "link_id").collect()
@@ -216,6 +231,9 @@ def link_names(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     links would go by one name, the number of its badge stands behind it, or its id. Of several deliveries, whose
     messages are not read, it is the label, the URL or the id, behind which the name of the delivery stands. Raises
     RequestError for an unknown delivery.
+
+    >>> link_names(store, delivery).filter(pl.col("link").str.contains("See"))["link"].to_list()
+    ['See the collection (8)', 'See the collection (9)']
     """
     ids = asked_about(tables, delivery)
     if not the_one(ids):
@@ -247,7 +265,11 @@ def named_links(
     device: Words = "",
     timezone: str = "",
 ) -> Annotated[pl.DataFrame, TRACKED.split()]:
-    """Return `tracked_links`, narrowed like it, labelled by `link_names`; those of several keep their own labels."""
+    """Return `tracked_links`, narrowed like it, labelled by `link_names`; those of several keep their own labels.
+
+    >>> named_links(store, delivery).select("label", "clicks").rows()[:2]
+    [('Shop home', 7), ('Product page', 6)]
+    """
     ids = asked_about(tables, delivery)
     links = tracked_links(tables, ids, type, since, until, link, device, timezone)
     if not the_one(ids):
@@ -257,12 +279,20 @@ def named_links(
 
 
 def main_format(tables: Measurable, delivery: str) -> str:
-    """Return the format whose links are listed: "html", unless only the text of the message was loaded."""
+    """Return the format whose links are listed: "html", unless only the text of the message was loaded.
+
+    >>> main_format(store, delivery)
+    'html'
+    """
     return "text" if content_formats(tables, delivery) == ["text"] else "html"
 
 
 def content_formats(tables: Measurable, delivery: str) -> list[str]:
-    """Return the formats, of "html" and "text", in which the message of a delivery was loaded."""
+    """Return the formats, of "html" and "text", in which the message of a delivery was loaded.
+
+    >>> content_formats(store, delivery)
+    ['html', 'text']
+    """
     rows = of_deliveries(tables, "content", [require_delivery(tables, delivery)]).drop_nulls("body")
     loaded = set(rows.select("message_format").collect().to_series())
     return [format for format in FORMATS if format in loaded]
@@ -278,6 +308,9 @@ def annotated_message(
     `<span class="click-share" title="3 clicks">20%</span>`; without any click there is none. A link at
     several places has its total share at each, and its badge says so. Without content, the page is a sentence saying
     so. Raises RequestError for an unknown delivery or format.
+
+    >>> annotated_message(store, delivery)[:31]
+    '<!doctype html><html lang="en">'
     """
     body = _body(tables, delivery, format)
     if body is None or not body.strip():
@@ -300,6 +333,9 @@ def marked_message(
     link and its whole percent of the clicks in the message; all places of a link have the same one. Without clicks
     there is no badge. The fragment runs and fetches nothing (see `sanitize`). Without content, or if it is too large to
     be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
+
+    >>> marked_message(store, delivery).count("<a ")
+    15
     """
     body = _body(tables, delivery, format)
     if nothing := _nothing_to_show(body, format, lang):
@@ -316,6 +352,9 @@ def sent_message(tables: Measurable, delivery: str, format: Annotated[str, FORMA
 
     It runs and fetches nothing, and its links lead nowhere (see `sanitize`). Without content, or if it is too large to
     be shown, it is a sentence saying so. Raises RequestError for an unknown delivery or format.
+
+    >>> sent_message(store, delivery).count("<a ")
+    15
     """
     body = _body(tables, delivery, format)
     if nothing := _nothing_to_show(body, format, lang):

@@ -78,6 +78,10 @@ def compare(
     `metrics` are rates, by default all that have an interval (`Metric.interval`); any other has only its difference.
     Raises RequestError for what is no rate, for unknown deliveries and for one in two variants, and for an invalid
     `level` or `split`.
+
+    >>> compared = compare(store, "7471048", "7471196", metrics="recipient_click_rate")
+    >>> compared.select("part_a", "whole_a", "part_b", "whole_b", "is_different").row(0)
+    (6, 82, 6, 57, False)
     """
     level, names = require_level(level), _rates(metrics)
     asked = _asked(tables, (a, b, *others))

@@ -61,6 +61,9 @@ def rates(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataF
     most messages), `delivered`, `complaints`, `complaint_rate` (complaints / delivered). Complaints and their rate are
     null, and `why complaint_rate` says so, where none can be seen: in "untold", unless there are some, and where no
     delivery tells any. Raises RequestError for an unknown delivery, or a wrong list.
+
+    >>> rates(store, delivery).select("row", "feedback", "delivered", "complaints").rows()
+    [('group', 'unknown', 82, 0), ('total', None, 82, 0)]
     """
     ids = asked_about(tables, delivery)
     each = measure(tables, ["delivered", "complaints"], by="domain", delivery=ids)
@@ -87,6 +90,10 @@ def seen(by_domain: pl.DataFrame) -> pl.DataFrame:
 
     In: a frame of `measure` by `domain`, a domain or a class of `domains.by_class`. A class cannot tell if none of its
     domains can. A rate above 0 stays: someone was told.
+
+    >>> by_domain = tk.measure(store, ["complaint_rate"], by="domain", delivery=delivery)
+    >>> seen(by_domain).columns[-1]
+    'why complaint_rate'
     """
     if RATE not in by_domain.columns:
         return by_domain

@@ -35,6 +35,10 @@ def with_consent(
     `consent`: "opt-out" counts all except refusals; "opt-in" only allowed visits. `history`: "drop" uses the visitor's
     latest choice, so that a refusal removes all earlier visits (visits while tracking was refused never count); "keep"
     uses the choice in force at each visit, so that earlier ones stay. Raises RequestError for other values.
+
+    >>> visits = tk.web.attribute_web(store)
+    >>> with_consent(store, visits)["is_counted"].sum(), visits.height
+    (131, 134)
     """
     require_word("consent", consent, CONSENTS)
     require_word("history", history, HISTORIES)
@@ -60,6 +64,10 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
     `web_choice`; `is_counted`, whether that choice is (null for "undecided" when nobody is); `visitors` (distinct),
     `total` (all distinct visitors), `share`; `pages` displayed. Pages without any visitor id are counted, their
     visitors are not.
+
+    >>> visits = with_consent(store, tk.web.attribute_web(store))
+    >>> consent_counts(visits).select("web_choice", "visitors", "total").rows()
+    [('allowed', 14, 64), ('undecided', 49, 64), ('refused', 1, 64)]
     """
     rows = visits.with_columns(visitor(), **({} if by else {_ALL_VISITS: pl.lit(True)}))
     group = by or _ALL_VISITS
@@ -79,7 +87,12 @@ def consent_counts(visits: pl.DataFrame, by: str | None = None) -> pl.DataFrame:
 
 
 def displays(which: pl.Expr) -> pl.Expr:
-    """Return the number of pages displayed among `which` rows: a page of a web application counts once for all tags."""
+    """Return the number of pages displayed among `which` rows: a page of a web application counts once for all tags.
+
+    >>> pages = tk.webapp.counted_pages(store)
+    >>> pages.select(displays(pl.col("is_counted"))).item()
+    85
+    """
     of_application = pl.col("web_application").is_not_null()
     page = pl.struct("web_application", "page", "occurred_at", "person_id", "recipient_id")
     return (page.filter(which & of_application).n_unique() + (which & ~of_application).sum()).cast(pl.Int64)

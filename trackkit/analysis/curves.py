@@ -68,6 +68,9 @@ def time_to_reach(
     series has null in all but `total`. Events before the launch are in the first bucket; the period is
     launch <= instant < launch + `period_hours`, all of time by default. Raises RequestError for an unknown delivery,
     a share outside 0-1, or a bucket or period that is not positive.
+
+    >>> time_to_reach(store, delivery, shares=[0.5]).select("series", "shown", "reached", "total").row(0)
+    ('opens', '3 h 40 min', 24, 46)
     """
     _require_valid(shares, bucket_minutes, period_hours)
     counts = _buckets(tables, delivery, timedelta(minutes=bucket_minutes), period_hours).collect()
@@ -101,6 +104,9 @@ def pareto(
     """Return `time_to_reach` as the platform prints it: one row per share, one column of words per series.
 
     Columns: `share`, `opens`, `clicks`, `transactions` ("20 min", "1 h 10 min"; null where the series is empty).
+
+    >>> pareto(store, delivery, shares=[0.5, 0.9]).rows()
+    [(0.5, '3 h 40 min', '2 h 40 min', '4 h'), (0.9, '96 h 20 min', '26 h 10 min', '4 h')]
     """
     reached = time_to_reach(tables, delivery, shares, bucket_minutes, period_hours)
     columns = [reached.filter(pl.col("series") == series)["shown"].alias(series) for series in SERIES]
@@ -121,6 +127,10 @@ def cumulative_activity(
     `series`; `count` in the bucket; `cumulated`; `total`; `share` (cumulated / total, null for an empty series).
     `every` is a view of the platform: "1h", "3h" or "24h". A bucket where only another series has events is
     included, so that areas can be stacked; buckets without any are not.
+
+    >>> clicks = cumulative_activity(store, delivery).filter(pl.col("series") == "clicks")
+    >>> clicks.select("hours", "cumulated", "total").row(-1)
+    (329, 12, 12)
     """
     hours = STEPS[step_of(every, TIMESCALES, "timescale")] // 3_600
     _require_valid((), hours, period_hours)
@@ -145,6 +155,9 @@ def activity(
 
     Columns: `starts_at` (start of the bucket, in that zone), `series`, `count`. `every` is "1h", "3h" or "24h";
     the last is a calendar day of the zone, 23 or 25 hours when the clocks change. Undated events are left out.
+
+    >>> activity(store, delivery, every="24h").select("series", "count").row(0)
+    ('opens', 27)
     """
     step, zone = step_of(every, TIMESCALES, "timescale"), zone_of(tables, timezone)
     return (
@@ -161,6 +174,9 @@ def launched(tables: Measurable, delivery: Deliveries = None) -> datetime | None
 
     Of several, or of all, it is the first launch. None if nothing is dated. Raises RequestError for an unknown
     delivery.
+
+    >>> launched(store, delivery).isoformat()
+    '2026-11-01T17:00:00+00:00'
     """
     return launches(tables, asked_about(tables, delivery)).select(pl.col("launched_at").min()).item()  # type: ignore
 
@@ -187,6 +203,9 @@ def time_to_first(
     The first row of a group is hour 0; at most 200 are kept. `opened` is any hit, since whoever clicks has opened.
     With `activity="human"` machines are left out as in `measure`: their fetches at the first second are no delay of a
     reader. Raises RequestError for an unknown delivery, event, group or activity, or one that was never marked.
+
+    >>> time_to_first(store, "clicked", delivery).select("at_risk", "events", "messages").row(-1)
+    (77, 6, 82)
     """
     require_word("event", event, get_args(FirstEvent))
     require_word("group", by, (*get_args(GroupOfMessages), *get_args(GroupOfHits)))

@@ -113,6 +113,10 @@ def by_class(tables: Measurable, delivery: Deliveries = None, top: int = 10, ran
     their names) or most failed ones ("failures"), then "Others"; a single class beyond the top keeps its name. Without
     messages, hits decide. An unknown domain stays null. Raises RequestError for an unknown delivery, an invalid `top`,
     `ranked_by` or list of domains.
+
+    >>> classed = by_class(store, delivery, top=2)
+    >>> tk.measure(classed, "delivered", by="domain", delivery=delivery).rows()
+    [('mail.example', 21), ('post.example', 10), ('Others', 51)]
     """
     require_top(top, "domains")
     if ranked_by not in RANKS:

@@ -141,6 +141,11 @@ def anomalies(
     In: a frame of `measure` by `column`, with the metrics. Columns: `name`, the group; `metric`; `part`, `whole` and
     `rate`; `usual`, `z`, `p` and `is_unusual` as of `unusual`. Groups that are not judged are left out, as are the
     unnamed one and what is added up as Others. Raises RequestError as `unusual`.
+
+    >>> cells = pl.DataFrame({"domain": [*"abcdef"], "unique_opens": [30, 31, 29, 33, 28, 90], "delivered": 300})
+    >>> cells = cells.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> anomalies(cells, "domain", ["open_rate"]).filter("is_unusual").select("name", "part", "whole").rows()
+    [('f', 90, 300)]
     """
     frames = [
         unusual(rows, metric, level=level).select(

@@ -103,6 +103,9 @@ def link_clicks(
     `clickmap.link_names`, in which each link has its own. `hours` keeps what happened before launch + `hours`, the
     launch of its own delivery. Raises RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not
     positive.
+
+    >>> link_clicks(store, delivery, top=1).select("row", "link", "clicks").rows()
+    [('link', 'Shop home', 7), ('others', 'Others', 20), ('total', 'Total', 27)]
     """
     clicks = _link_hits(tables, delivery, by, hours, names)
     total = clicks.select(clicks=pl.len().cast(pl.Int64)).collect()
@@ -130,6 +133,9 @@ def clicks_per_day(
     Columns: `day` (date in `timezone`; of a month its first), `rank`, `row` ("link" or "others"), `link`, `clicks`.
     `every` is "day", or "month" for long spans; with "hour", `starts_at`, the start of the hour in `timezone`, stands
     in place of `day`. Days without clicks have no row; undated clicks are left out.
+
+    >>> clicks_per_day(store, delivery).select("day", "link", "clicks").row(0)
+    (datetime.date(2026, 11, 1), 'Shop home', 7)
     """
     step, zone = step_of(every, LINK_PERIODS, "period"), zone_of(tables, timezone)
     at = local("occurred_at", zone)
@@ -161,6 +167,9 @@ def click_figures(tables: Measurable, delivery: Deliveries = None) -> pl.DataFra
     over the same ones. The first is what the platform's sums of indicators give; both are null when nothing compares,
     as with all deliveries. Several compare with those that any of them does, without themselves. Raises RequestError
     for an unknown delivery.
+
+    >>> click_figures(store, delivery).select("metric", "numerator", "denominator").row(0)
+    ('estimated_click_to_open_rate', 6, 29)
     """
     ids = asked_about(tables, delivery)
     peers = comparable(tables, ids)["delivery_id"].to_list()
@@ -190,6 +199,9 @@ def tracked_links(
     A link is of one delivery. Of several, those alike in label, category, URL, type and offer make one row, whose
     `link_id` and `occurrence` are null if they differ; `recipients` are counted again. Raises RequestError for an
     unknown delivery, and as `kept`.
+
+    >>> tracked_links(store, delivery).select("label", "clicks").row(0)
+    ('Shop home', 7)
     """
     ids = asked_about(tables, delivery)
     declared = of_deliveries(tables, "link", ids).filter(pl.col("type_code").ne_missing(2)).collect()
@@ -220,6 +232,9 @@ def late_clicks(
     `valid_until`, UTC; `clicks`, dated hits on it that are no opens; `late`, those after its end; `share`, late /
     clicks. Most late ones first. Without any end known, the total alone, with nulls. A link that was hit in several
     deliveries has a row for each of its ends. Raises RequestError for an unknown delivery.
+
+    >>> late_clicks(store, delivery).select("row", "clicks", "late").rows()
+    [('total', None, None)]
     """
     known = _ending_clicks(tables, asked_about(tables, delivery), names).collect()
     is_late = pl.col("occurred_at") > pl.col("valid_until")
@@ -254,6 +269,10 @@ def kept(
 
     `type` has names of `EVENT_LABELS`, as shown or as columns have them; `link` the id, label or URL of one. Raises
     RequestError for an unknown type, a link or device of none of the hits, and what is no date.
+
+    >>> hits = store["event"]
+    >>> kept(hits, "Email click", "", "", "", "", "UTC").select(pl.len()).collect().item()
+    101
     """
     if types := named(type, TYPES, "type of hit"):
         hits = hits.filter(pl.col("event_type").cast(pl.String).is_in(types))
@@ -275,7 +294,11 @@ def _is_among(hits: pl.LazyFrame, columns: Sequence[str], asked: Sequence[str], 
 
 
 def event_label(event_type: pl.Expr) -> pl.Expr:
-    """Return the platform's term for an event type ("Open", "Email click"...), or its name in words."""
+    """Return the platform's term for an event type ("Open", "Email click"...), or its name in words.
+
+    >>> pl.select(event_label(pl.lit("clicked"))).item()
+    'Email click'
+    """
     name = event_type.cast(pl.String)
     words = name.str.replace_all("_", " ")
     capital = words.str.slice(0, 1).str.to_uppercase() + words.str.slice(1)

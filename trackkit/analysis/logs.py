@@ -121,6 +121,9 @@ def tracking_log(
     the id, label or URL of a `link`, and by `device`; `order` names columns, each descending with a `-`. Raises
     RequestError without a delivery, a recipient or a limit, for an unknown one, an unknown column, type or order, a
     link or device of none of the hits, and what is no date.
+
+    >>> tracking_log(store, delivery, columns=["type", "label"], limit=1).rows()
+    [('Open', 'Open')]
     """
     if limit is None:
         _require_some(delivery, recipient, address)
@@ -147,7 +150,11 @@ def count(
     link: str = "",
     device: Words = "",
 ) -> int:
-    """Return how many hits the Tracking tab of deliveries or of a recipient has. Raises RequestError as it does."""
+    """Return how many hits the Tracking tab of deliveries or of a recipient has. Raises RequestError as it does.
+
+    >>> count(store, delivery)
+    83
+    """
     zone = zone_of(tables, timezone)
     hits = kept(_hits(tables, delivery, recipient, address), type, since, until, link, device, zone)
     return int(hits.select(pl.len()).collect().item())
@@ -174,6 +181,9 @@ def clicked_urls(
     a row is), `clicks` (hits that are no opens), `deliveries` (how many), `latest_document` (its label),
     `first_hit_at` and `last_hit_at` in `timezone`, `recipients` (how many, for a delivery). Most clicked first, then
     the latest. `limit` keeps the first; clicks are kept as by `tracking_log`. Raises RequestError as `tracking_log`.
+
+    >>> clicked_urls(store, delivery).select("label", "clicks").row(0)
+    ('First frost, warm desks', 8)
     """
     if limit is None:
         _require_some(delivery, recipient, address)
@@ -212,6 +222,9 @@ def tracking_tab(
     The URLs are those that a recipient clicked (`clicked_urls`), or all tracked links of deliveries, never clicked ones
     included (`links.tracked_links`). The deliveries are a recipient's messages (`messages.messages`). `options` are
     those of these functions: filters, order and limit. Raises RequestError for another name, and as those functions do.
+
+    >>> tracking_tab(store, "urls", delivery).height
+    18
     """
     asked = {name: value for name, value in options.items() if value not in ("", None)}
     who: dict[str, Any] = {"recipient": recipient, "address": address, "timezone": timezone}

@@ -47,6 +47,9 @@ def people(
     `measure(..., activity="human")`), `machines` (the difference: of opens and clicks, messages that only machines
     opened or clicked), `delivered`; `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
     counted); `why`, where a figure cannot be observed.
+
+    >>> people(store, delivery).select("metric", "counted", "people", "delivered").row(0)
+    ('open_rate', 26, 21, 82)
     """
     ids, is_marked = _asked(tables, delivery)
     counted = measure(tables, FIGURES, [], ids)
@@ -77,6 +80,9 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     what the rule needs; it is 0 where its file is not given. `meaning` says what the rule is about. O3 and O5 remove
     nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`. Without
     a delivery, proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
+
+    >>> funnel(store, delivery).select("rule", "openers", "clickers").rows()[:2]
+    [(None, 26, 6), ('O1', 21, 6)]
     """
     ids, is_marked = _asked(tables, delivery)
     events = counted_events(tables, ids)
@@ -154,6 +160,9 @@ def by_domain(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     Columns: `domain` (null: unknown), `clicks`, `scanner_clicks`, `scanner_share` (of the clicks), `clickers`,
     `machine_clickers` (messages that only scanners clicked), `machine_share` (of the clickers). Shares are null without
     clicks.
+
+    >>> by_domain(store, delivery).select("domain", "clicks", "scanner_clicks").row(0)
+    ('mail.example', 8, 0)
     """
     (ids, is_marked), names = _asked(tables, delivery), ["total_clicks", "unique_clicks"]
     everything = measure(tables, names, "domain", ids)
@@ -186,6 +195,9 @@ def opt_outs(tables: Measurable, delivery: Deliveries = None, hours: int = CONFI
     scanner clicked, and how many of those left (`scanned_confirmed`: an opt-out nobody may have wanted). Left means an
     unsubscription of the same recipient in the subscription history, for this delivery or for none named, from a
     minute before to `hours` after the click. Both counts are null where no history was loaded.
+
+    >>> opt_outs(store).select("delivery_id", "clicks", "scanner_clicks", "people_clicks").rows()
+    [('7471122', 1, 1, 0), ('7471233', 1, 1, 0)]
     """
     ids, is_marked = _asked(tables, delivery)
     clicks = counted_events(tables, ids).filter(pl.col("event_type").cast(pl.String) == "unsubscribed")
@@ -216,6 +228,9 @@ def opt_outs_together(tables: Measurable, delivery: Deliveries = None) -> pl.Dat
     """Return `opt_outs` of deliveries together: one row without `delivery_id`, none if nobody clicked such a link.
 
     A recipient counts once for each delivery. What is unknown of one of them is null.
+
+    >>> opt_outs_together(store).select("clicks", "scanner_clicks", "people_clicks").rows()
+    [(2, 2, 0)]
     """
     rows = opt_outs(tables, delivery).drop("delivery_id")
     whole = [pl.when(pl.col(name).null_count() == 0).then(pl.col(name).sum()) for name in rows.columns]
@@ -250,6 +265,9 @@ def band(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     nothing to go by), `rate_low`, `rate_high` (of `delivered`), and the counts behind them: `delivered`, `trackable`,
     `protected`, `trackable_openers`, `trackable_clickers`, `protected_seen`, `protected_clickers`.
     A protected message that was never fetched looks trackable and unread, so `alike` is rather too low.
+
+    >>> band(store, delivery).select("assumption", "openers_low", "openers_high", "delivered").rows()[:2]
+    [('bounds', 21, 26, 82), ('alike', 22, 22, 82)]
     """
     ids, is_marked = _asked(tables, delivery)
     known = measure(tables, ["delivered", "unique_opens"], [], ids)

@@ -75,6 +75,9 @@ def stamp(tables: Measurable, delivery: str) -> pl.DataFrame:
     `unique_clicks` so far; `opens_expected` and `clicks_expected`, the share of the final count expected by now;
     `comparable`, the deliveries that say so; `reason`, why nothing can be said. Opens decide where they can be seen,
     else clicks. Raises RequestError for an unknown delivery.
+
+    >>> stamp(store, "7471233").select("maturity", "delivered", "pending", "reason").rows()
+    [(None, 40, 0, 'fewer than three comparable deliveries are finished')]
     """
     opens, clicks = forecast(tables, delivery).iter_rows(named=True)
     main = clicks if opens["maturity"] is None and clicks["maturity"] else opens
@@ -97,6 +100,9 @@ def forecast(tables: Measurable, delivery: str) -> pl.DataFrame:
     cannot be observed. Fewer than three comparable deliveries give no forecast; a finished delivery (over or of unknown
     state, and launched three days or more before the newest hit) needs none, and its `final` is what was seen. Raises
     RequestError for an unknown delivery.
+
+    >>> forecast(store, "7471233").select("metric", "seen", "delivered", "pending").rows()
+    [('unique_opens', 12, 40, 0), ('unique_clicks', 4, 40, 0)]
     """
     key = require_delivery(tables, delivery)
     counts = observed(measure(tables, list(FIGURES), delivery=key), unseen(tables, [key], FIGURES))
@@ -132,6 +138,9 @@ def growing(tables: Measurable, delivery: str) -> pl.DataFrame:
 
     Columns: `series` ("opens", "clicks", those that can be observed) and those of `time_to_first`, up to the last step
     with 30 messages at risk. Raises RequestError for an unknown delivery.
+
+    >>> growing(store, delivery).height, growing(store, "7471233").height > 0  # one is over, one is not
+    (0, True)
     """
     key = require_delivery(tables, delivery)
     cannot, asked = unseen(tables, [key], FIGURES)[key], {} if _is_final(tables, key) else SERIES
@@ -154,6 +163,9 @@ def backtest(
     out), or only those launched before, as `forecast` has them ("earlier"). Which of the messages not yet sent will be
     delivered is taken as known. A delivery without a forecast at an age has no row. Raises RequestError for another
     word of `others`.
+
+    >>> backtest(store, ages=[24]).height  # three comparable finished ones are needed
+    0
     """
     require_word("choice of others", others, ("all", "earlier"))
     known = declared(tables).filter("is_real", pl.col("launched_at").is_not_null()).filter(is_settled(tables))

@@ -126,6 +126,9 @@ def messages(
     are left out, and so are those of a deleted delivery that is not named. Raises RequestError when neither a
     delivery, a recipient nor a limit is given, for an unknown delivery, status, domain, column or order, and for what
     is no date.
+
+    >>> messages(store, delivery, columns=["status", "opens", "clicks"], limit=1).rows()
+    [('Sent', 2, 0)]
     """
     ids = asked_about(tables, delivery)
     if ids is None and recipient is None and address is None and limit is None:
@@ -151,7 +154,11 @@ def count(
     timezone: str = "",
     address: str | None = None,
 ) -> int:
-    """Return how many rows `messages` has without a limit. Raises RequestError as it does."""
+    """Return how many rows `messages` has without a limit. Raises RequestError as it does.
+
+    >>> count(store, delivery), count(store, delivery, status="Sent")
+    (85, 85)
+    """
     zone = zone_of(tables, timezone)
     sent = _asked(tables, asked_about(tables, delivery), recipient, address, status, domain, since, until, zone)
     return int(sent.select(pl.len()).collect().item())
@@ -163,6 +170,9 @@ def statuses(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.Da
     Columns: `row` ("status" or "total"), `status` (the platform's name), `messages`, `of` (all messages of the log),
     `share` (messages / of). Control addresses count. Without a log of messages the total is null. Raises RequestError
     for an unknown delivery.
+
+    >>> statuses(store, delivery).select("status", "messages", "of").rows()
+    [('Sent', 85, 85), (None, 85, 85)]
     """
     sent = of_deliveries(tables, "message", asked_about(tables, delivery))
     by_status = sent.group_by(status=status_word()).agg(messages=pl.len().cast(pl.Int64)).collect()
@@ -191,6 +201,9 @@ def excluded(
     `addresses` also `address`, the recipient's. `document` is the label of the delivery. They are in the order of the
     rules and then of the ids. `rule` keeps one; `limit` the first, which all deliveries together need. Raises
     RequestError for an unknown delivery, column or rule, and without a delivery or a limit.
+
+    >>> excluded(store, delivery, columns=["rule"]).rows()[0]
+    ('Address in quarantine',)
     """
     ids = asked_about(tables, delivery)
     if ids is None and limit is None:
@@ -208,7 +221,11 @@ def excluded(
 
 
 def count_excluded(tables: Measurable, delivery: Deliveries = None, rule: str = "") -> int:
-    """Return how many rows `excluded` has without a limit. Raises RequestError as it does."""
+    """Return how many rows `excluded` has without a limit. Raises RequestError as it does.
+
+    >>> count_excluded(store, delivery)
+    8
+    """
     return int(_left_out(tables, asked_about(tables, delivery), rule).select(pl.len()).collect().item())
 
 
@@ -217,6 +234,9 @@ def message_tab(tables: Measurable, tab: str = "messages", delivery: Deliveries 
 
     `options` are those of `messages`, `statuses` or `excluded`. Raises RequestError for another name or option, and as
     those functions do.
+
+    >>> message_tab(store, "statuses", delivery).height
+    2
     """
     accepted = TABS[require_word("tab", tab, TABS)]
     given = {name: value for name, value in options.items() if value not in ("", None, False) and name != "timezone"}

@@ -41,6 +41,9 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.Data
     deliver, and else the largest count; `before`, the count of the step before; `share`, count / before, null where
     either is unknown. Who bought need not have clicked, so a share may exceed 1. Raises RequestError for an unknown
     delivery.
+
+    >>> funnel(store, delivery).select("step", "count").rows()
+    [('to_deliver', 85), ('delivered', 82), ('unique_opens', 26), ('unique_clicks', 6), ('buyers', 1)]
     """
     ids = asked_about(tables, delivery)
     row = together(tables, [*COUNTED, "transactions"], ids).row(0, named=True)
@@ -84,6 +87,10 @@ def beside_previous(tables: Measurable, delivery: str, metrics: Sequence[str]) -
     `name` and `launched_at` of the delivery before. Rates that cannot be observed in both have no row. There is no row
     while the delivery is not finished, or if no comparable one before it is (`analysis.usual`). Raises RequestError for
     an unknown delivery or metric.
+
+    >>> compared = beside_previous(store, "7471122", ["recipient_click_rate"])
+    >>> compared.select("part_a", "whole_a", "part_b", "whole_b").rows()
+    [(6, 82, 3, 81)]
     """
     key = require_delivery(tables, delivery)
     before = previous(tables, key)

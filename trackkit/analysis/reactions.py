@@ -47,6 +47,9 @@ def breakdown(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.D
     is any other hit, "No reaction"); `recipients`, messages delivered, each in one row; `delivered`, all of them,
     measured by themselves; `share` = recipients / delivered. A reaction to a message that is not known as delivered is
     in none. All is null where the messages delivered are not known. Raises RequestError for an unknown delivery.
+
+    >>> breakdown(store, delivery).select("reaction", "recipients", "delivered").row(0)
+    ('Bought', 1, 82)
     """
     ids = asked_about(tables, delivery)
     whole = measure_together(tables, ["delivered"], ids)["delivered"].item()
@@ -68,6 +71,9 @@ def kinds(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.DataF
     Columns: `reaction`, the platform's word of the hit, "Shared to a network" (clicks on links whose category is one),
     or first any of them; `recipients` (distinct messages) and `hits`; `delivered`, the messages delivered, null if not
     known; `share` = recipients / delivered. Raises RequestError for an unknown delivery.
+
+    >>> kinds(store, delivery).select("reaction", "recipients", "hits").row(0)
+    ('Open or any other reaction', 26, 73)
     """
     ids = asked_about(tables, delivery)
     whole = measure_together(tables, ["delivered"], ids)["delivered"].item()

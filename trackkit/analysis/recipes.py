@@ -29,6 +29,9 @@ def no_open_in(tables: Measurable, days: float, until: Asked | None = None) -> p
     `until` is the end of the days (the end of a date; an instant; or ISO text of either), by default the newest
     `plausible` instant of the tracking log. Raises RequestError if `days` is not positive, or if nothing is dated and
     `until` is missing.
+
+    >>> no_open_in(store, days=30).height
+    83
     """
     if not days > 0:
         raise RequestError(f"A number of days is positive; got {days!r}.")
@@ -59,6 +62,9 @@ def behaviour(tables: Measurable, delivery: str) -> pl.DataFrame:
     Columns: `recipient_id`, `message_id`, `behaviour`: "clicked" (on an e-mail link), "opened" (any other hit, since
     it shows that the message was displayed) or "inactive". The three add up to the success.
     Raises RequestError for an unknown delivery.
+
+    >>> behaviour(store, delivery)["behaviour"].value_counts().sort("count").rows()
+    [('clicked', 6), ('opened', 20), ('inactive', 56)]
     """
     ids = [require_delivery(tables, delivery)]
     kind = pl.col("event_type").cast(pl.String)
@@ -88,6 +94,9 @@ def hits_per_recipient(
     `since` <= the hit < `until`, where given, each a date, an instant, or ISO text of either; `label_contains` keeps
     deliveries whose label contains that text, in any case. Columns: `recipient_id`, `hits`, `opens`, `clicks`,
     `deliveries`, `last_hit_at` (UTC).
+
+    >>> hits_per_recipient(store).drop(pl.selectors.temporal()).row(0)
+    ('300095', 15, 0, 13, 1)
     """
     kind = pl.col("event_type").cast(pl.String)
     hits = _real_rows(tables, "event").filter(kind.is_in(_HITS) | pl.col("link_id").is_not_null())

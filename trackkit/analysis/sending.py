@@ -54,6 +54,9 @@ def exclusions(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     population, null if unknown) and `share` (recipients / targeted). A rule that is the code of a failure reason is
     replaced by its label. Those not listed are found for each delivery, then added. Recipients are null when neither
     the delivery nor a list of exclusions was loaded. Raises RequestError for an unknown delivery.
+
+    >>> exclusions(store, delivery).select("rule", "recipients", "rejected").row(0)
+    ('Address in quarantine', 2, 8)
     """
     ids = asked_about(tables, delivery)
     listed, stated = _listed(tables, ids), measure(tables, ["rejected", "targeted"], delivery=ids)
@@ -97,6 +100,9 @@ def throughput(
     those up to the last success, since bounces trickle in for days: launch and last success of their own delivery. A
     message is in the period of its last change of status, and as large as those of its delivery. Raises RequestError
     for an unknown delivery, zone or `every`, or `hours` that are not positive.
+
+    >>> throughput(store, delivery, every="1h").select("series", "messages").rows()
+    [('success', 85)]
     """
     zone = zone_of(tables, timezone)
     dated = _in_span(tables, asked_about(tables, delivery), hours).collect()
@@ -139,6 +145,9 @@ def pace(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     `started_at` is the first and `last_at` the last of all, and `phase` is "running" if any is, else "paused", "not
     started" or "over". They have no common deadline, so what is compared with one is null. Raises RequestError for an
     unknown delivery.
+
+    >>> pace(store, delivery).select("phase", "to_deliver", "processed", "pending").row(0)
+    ('over', 85, 85, 0)
     """
     ids = asked_about(tables, delivery)
     metrics = ["to_deliver", "processed", "pending", "cancelled"]
@@ -175,7 +184,11 @@ def _by_rule(listed: pl.DataFrame) -> pl.DataFrame:
 
 
 def named_rule() -> pl.Expr:
-    """Return the rule of an exclusion in the platform's words; its code is replaced by its label."""
+    """Return the rule of an exclusion in the platform's words; its code is replaced by its label.
+
+    >>> pl.DataFrame({"rule": ["1"]}).select(named_rule()).item()
+    'User unknown'
+    """
     rule = pl.col("rule").str.strip_chars().replace(RULES)
     return pl.when(rule != "").then(rule).otherwise(pl.lit(UNNAMED)).alias("rule")
 

@@ -47,6 +47,9 @@ def chosen_deliveries(tables: Measurable, deliveries: str | Sequence[str] = "") 
     deleted ones; or all if none is dated. If no table dates a launch, it is the first hit. `delivery` is the label,
     else the internal name, else the id; the id is added to equal ones. Raises RequestError for an
     unknown id, and for more than a thousand deliveries.
+
+    >>> chosen_deliveries(store, "7471048,7471196")["delivery_id"].to_list()
+    ['7471048', '7471196']
     """
     ids = _ids(deliveries)
     keys = require_deliveries(tables, ids) if ids else None
@@ -58,7 +61,11 @@ def chosen_deliveries(tables: Measurable, deliveries: str | Sequence[str] = "") 
 
 
 def not_chosen(tables: Measurable, chosen: pl.DataFrame) -> int:
-    """Return how many deliveries that count are not among those of `chosen_deliveries`."""
+    """Return how many deliveries that count are not among those of `chosen_deliveries`.
+
+    >>> not_chosen(store, chosen_deliveries(store, delivery))
+    3
+    """
     ids = pl.concat([tables.scan(name).select("delivery_id").unique() for name in ("delivery", "event")])
     others = ids.drop_nulls().unique().join(chosen.lazy(), on="delivery_id", how="anti")
     return int(without_aside(tables, others).select(pl.len()).collect().item())
@@ -69,6 +76,10 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
 
     `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`
     through `unseen.observed`; `total` is one row. Raises RequestError as `chosen_deliveries` and `measure`.
+
+    >>> both = side_by_side(store, ["delivered"])
+    >>> both.rows["delivered"].to_list(), both.total["delivered"].item()
+    ([40, 57, 81, 82], 260)
     """
     chosen = chosen_deliveries(tables, deliveries)
     keys = chosen["delivery_id"].to_list()
@@ -85,6 +96,9 @@ def opens_known(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
 
     Columns: `unique_opens`, `delivered` and `open_rate` of those, measured over them alone; `unknown`, the
     number of the others, and `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
+
+    >>> opens_known(store, ["7471048", "7471122"]).select("unique_opens", "delivered", "unknown").row(0)
+    (26, 82, 1)
     """
     hidden = unseen(tables, deliveries, ["open_rate"])
     known = [delivery for delivery in deliveries if "opened" not in hidden[delivery]]
@@ -105,12 +119,21 @@ def of_known_opens(total: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return the row of `side_by_side` for all deliveries, its open rate that of those whose opens can be known.
 
     In: that row, and the frame of `opens_known`. Where none can be known, the rate is null.
+
+    >>> both = side_by_side(store, ["open_rate"])
+    >>> known = opens_known(store, both.rows["delivery_id"].to_list())
+    >>> of_known_opens(both.total, known)["unique_opens"].item(), both.total["unique_opens"].item()
+    (53, 56)
     """
     return total.with_columns(pl.lit(known[name].item()).alias(name) for name in ("unique_opens", "open_rate"))
 
 
 def unfinished(tables: Measurable, deliveries: Sequence[str]) -> list[str]:
-    """Return those of some deliveries that are known not to be over, by id, in their order."""
+    """Return those of some deliveries that are known not to be over, by id, in their order.
+
+    >>> unfinished(store, ["7471048", "7471233"])
+    ['7471233']
+    """
     is_open = pl.col("delivery_id").is_in(list(deliveries)) & ~is_over()
     ids = tables.scan("delivery").filter(is_open).select("delivery_id").collect()["delivery_id"].to_list()
     return [delivery for delivery in deliveries if delivery in ids]

@@ -43,6 +43,9 @@ def social_sharing(
     the total: the sum of the networks' rates, which the platform prints there. A rate out of 0 is null, and so is an
     unknown count. Without `delivery`, proofs, models and deleted deliveries are left out. Raises
     RequestError for an unknown delivery.
+
+    >>> social_sharing(store, delivery).select("network", "shares").row(0)
+    ('email', 1)
     """
     ids = asked_about(tables, delivery)
     network_keys = _network_keys(networks)
@@ -75,6 +78,9 @@ def sharing_activity(
     displays of a shared page; `opens`, all opens; `shares`; `is_whole`, whether all of the period is between the first
     and the last of these hits, null for other rows. A contact in two months counts once in the total. `last`
     keeps the newest periods; the total is of all. Raises RequestError for an unknown delivery, period or time zone.
+
+    >>> sharing_activity(store, delivery).select("row", "shares").rows()[-1]
+    ('total', 1)
     """
     step = step_of(every, EVERY, "period")
     at = pl.when(plausible(tables).holds()).then(pl.col("occurred_at"))

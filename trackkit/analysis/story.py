@@ -60,6 +60,9 @@ def timeline(tables: Measurable, recipient: str | None = None, delivery: Deliver
     `delivery_id`, `recipient_id`. The sending comes from the delivery log, else from events; joining and leaving also
     from the history of subscriptions. Undated acts are left out, and so is what a recipient did in
     deleted deliveries. Raises RequestError when neither id is given, or the delivery is unknown.
+
+    >>> timeline(store, delivery=delivery).group_by("act").len().sort("act").rows()[:2]
+    [('sent', 85), ('opened', 50)]
     """
     ids = asked_about(tables, delivery)
     if recipient is None and ids is None:

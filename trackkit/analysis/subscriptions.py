@@ -62,6 +62,9 @@ def subscription_progress(
     Without a history of acts every figure is null. `as_of` is an instant, or the end of a date; one
     without a zone is in `timezone`. By default it is the last `plausible` act of all services, never the current
     time. Raises RequestError for an unknown service or time zone, and for an `as_of` that is neither.
+
+    >>> subscription_progress(store).select("period", "registered", "subscriptions", "unsubscriptions").row(0)
+    ('24H', 119, 1, 0)
     """
     acts = _acts(tables)
     zone = zone_of(tables, timezone)
@@ -94,6 +97,9 @@ def subscription_totals(progress: pl.DataFrame) -> Annotated[pl.DataFrame, TOTAL
     In: the frame of `subscription_progress`. Columns: `period`, `services`, and the sums of `subscribers`, `at_start`,
     `joined`, `left`, `everybody` and `change`, of subscriptions: who is subscribed to two services is in them twice;
     `loss_rate`, left / everybody. All are null without a history of acts.
+
+    >>> subscription_totals(subscription_progress(store)).select("period", "joined", "left").row(0)
+    ('24H', 2, 0)
     """
     counts = ["subscribers", *PEOPLE, "everybody", "change"]
     sums = [pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in counts]
@@ -143,6 +149,9 @@ def subscription_curves(
     `count` (of the day), `cumulated` (since the period began). Each series of a service starts at 0 on the day before
     the period and lasts to the day of `as_of`. `top` keeps the services with most subscribers. Raises RequestError as
     `subscription_progress`, and for an unknown period.
+
+    >>> subscription_curves(store).select("series", "day", "count", "cumulated").row(0)
+    ('subscriptions', datetime.date(2026, 5, 9), 0, 0)
     """
     zone = zone_of(tables, timezone)
     chosen = _of_period(subscription_progress(tables, service, as_of, zone), period)
@@ -167,6 +176,9 @@ def acts_by_week(curves: pl.DataFrame) -> pl.DataFrame:
 
     In: the frame of `subscription_curves`. Columns: `service_id`, `service`, `series`, `starts_on` (a Monday), `count`
     (of the week), `cumulated` (at its end, since the period began), `is_whole` (whether the week is all in the period).
+
+    >>> acts_by_week(subscription_curves(store)).select("series", "starts_on", "count").row(0)
+    ('subscriptions', datetime.date(2026, 5, 4), 3)
     """
     first, last = pl.col("day").min() + timedelta(days=2), pl.col("day").max()  # the period begins within a day
     weeks = curves.with_columns(starts_on=pl.col("day").dt.truncate("1w"), first=first, last=last)
@@ -194,6 +206,9 @@ def acts_by_delivery(
     Columns: `delivery_id` (null for acts that name none, or one that was deleted), `delivery` (its label, else its id),
     `subscriptions`, `unsubscriptions`, `total` (the unsubscriptions of all rows), `share` (unsubscriptions / total,
     null when 0). Raises RequestError as `subscription_curves`.
+
+    >>> acts_by_delivery(store).select("delivery_id", "subscriptions", "unsubscriptions").row(0)
+    (None, 154, 0)
     """
     chosen = _of_period(subscription_progress(tables, service, as_of, timezone), period)
     acts = _acts_in(tables, chosen).with_columns(unnamed_if_deleted(tables)).group_by("delivery_id")
@@ -212,6 +227,9 @@ def services(tables: Measurable, service: str = "") -> pl.DataFrame:
     """Return the services, or the one asked for: one row each, with `service_id` and `service`, its label, else its id.
 
     Services that only acts name are included. Raises RequestError for an unknown service.
+
+    >>> services(store)["service"].to_list()
+    ['Promoções & offres', 'Weekly letter: la lettre préférée']
     """
     as_given, service = service, str(service)
     labelled = tables.scan("service").select("service_id", service="label")

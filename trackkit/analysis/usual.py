@@ -57,6 +57,9 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = Non
 
     Without `delivery`, all that are not set aside; a delivery that no table of deliveries dates compares with none.
     Raises RequestError for an unknown metric or delivery.
+
+    >>> usual(store, ["open_rate"], delivery).select("part", "whole", "n", "reason").row(0)
+    (26.0, 82.0, 0, 'too few to compare')
     """
     known, ids = declared(tables), asked_about(tables, delivery)
     asked = known.filter("is_real")["delivery_id"].to_list() if ids is None else ids
@@ -80,6 +83,9 @@ def totals(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = No
 
     One row per metric, measured together; nothing compares with them. What can be observed in none of the deliveries
     is null, and `why` says so. Raises RequestError as `measure`.
+
+    >>> totals(store, ["delivered"]).select("metric", "value").row(0)
+    ('delivered', 260.0)
     """
     figures = together(tables, metrics, delivery).with_columns(delivery_id=pl.lit(None, pl.String))
     rows = pl.concat([_figure(figures, name) for name in metrics])

@@ -70,6 +70,10 @@ def attribute_web(
     Undated visits and those without `person_id` are tied only by what they state. Those tied to a deleted delivery that
     is not asked for are left out, and of all deliveries those tied to a proof or a model too. Raises RequestError for
     another mode or option, or an unknown delivery.
+
+    >>> visits = attribute_web(store)
+    >>> visits["attribution"].value_counts().sort("count").rows()
+    [('none', 66), ('direct', 68)]
     """
     require_word("mode", mode, MODES)
     require_word("option", option, OPTIONS)
@@ -105,6 +109,11 @@ def counted_tables(tables: Measurable, visits: pl.DataFrame, delivery: Deliverie
     In: `visits` of `attribute_web`, through `with_consent`, which has decided whose visits count; `page_hit`, with the
     refusals, is therefore left out. Other tables are unchanged, except that `delivery` is listed even if only its
     e-mail events, which are not here, mention it. Raises RequestError if nothing does.
+
+    >>> visits = tk.consent.with_consent(store, attribute_web(store))
+    >>> counted = counted_tables(store, visits, delivery)
+    >>> tk.measure(counted, "web_visits", by=[], delivery=delivery).item()
+    14
     """
     counted = visits.lazy().filter(pl.col("is_counted"), pl.col("origin") == "site")
     frames = {name: tables.scan(name) for name in schema.TABLES if tables.has(name) and name != "page_hit"}
@@ -123,6 +132,10 @@ def attribution_counts(visits: pl.DataFrame, delivery: Deliveries = None) -> pl.
     and `share`, and `application_pages` of web applications; of all deliveries and of none, the visits to the site
     outside a session: `outside`, `outside_total`, `outside_share`, null for "direct". Control addresses are left out; a
     share out of 0 is null.
+
+    >>> visits = tk.consent.with_consent(store, attribute_web(store))
+    >>> attribution_counts(visits)[:, :3].rows()[:2]
+    [('direct', 29, 29), ('forced', 0, 29)]
     """
     counted = visits.filter("is_counted", is_public())
     is_site, is_of_delivery = pl.col("origin") == "site", _is_tied(delivery)
@@ -150,6 +163,10 @@ def visit_activity(
 
     In: `visits` through `with_consent`. Columns: `starts_at` (in that zone), `series` ("pages", without transactions;
     "transactions"), `count`. `every` is "1h", "3h" or "24h", a calendar day. Undated visits are left out.
+
+    >>> visits = tk.consent.with_consent(store, attribute_web(store))
+    >>> visit_activity(visits, delivery).select("series", "count").rows()[:2]
+    [('pages', 13), ('transactions', 1)]
     """
     step = step_of(every, TIMESCALES, "timescale")
     starts = begins(local("occurred_at", require_timezone(timezone)), timezone, step)
@@ -165,7 +182,11 @@ def visit_activity(
 
 
 def of_delivery(visits: pl.DataFrame, delivery: Deliveries = None) -> pl.DataFrame:
-    """Return the visits tied to deliveries, those of control addresses left out, as every count does."""
+    """Return the visits tied to deliveries, those of control addresses left out, as every count does.
+
+    >>> of_delivery(attribute_web(store), delivery).height
+    30
+    """
     return visits.filter(_is_tied(delivery), is_public())
 
 

@@ -46,6 +46,9 @@ def applications(tables: Measurable, web_application: str = "") -> list[str]:
     """Return the names of the web applications, most displayed first, or only the one asked for.
 
     Raises RequestError for one without pages.
+
+    >>> applications(store)
+    ["Concours d'automne", 'Preference centre']
     """
     counts = _pages(tables).group_by("web_application").len().collect()
     names = counts.sort("len", "web_application", descending=[True, False])["web_application"].to_list()
@@ -61,6 +64,9 @@ def counted_pages(
 
     A page with several tags has a row for each. Columns: those of `page_hit`; `visitor`; `web_choice` and `is_counted`
     (see `consent.with_consent`). Raises RequestError for an unknown application or consent.
+
+    >>> counted_pages(store).height
+    88
     """
     names = applications(tables, web_application)
     pages = _pages(tables).filter(pl.col("web_application").is_in(names)).with_columns(visitor()).collect()
@@ -75,6 +81,9 @@ def conversion(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl
     every step, and `conversion_rate` = converted / started; `bounced`, visitors of the first step and of no later one,
     and `bounce_rate` = bounced / started; `left_out`, visitors who count in none of these, and `left_out_rate`, out
     of `everyone`. Rates are null if their denominator is 0. `order` as in `funnel`.
+
+    >>> conversion(counted_pages(store)).select("web_application", "visitors", "started", "converted").row(0)
+    ("Concours d'automne", 29, 27, 8)
     """
     steps_by_path = funnel(pages, order).group_by(PATH)
     steps = steps_by_path.agg(steps=_count(), started=pl.col("started").first(), converted=pl.col("visitors").last())
@@ -104,6 +113,9 @@ def funnel(pages: pl.DataFrame, order: Annotated[str, ORDERS] = "any") -> pl.Dat
     `lost` = before - visitors, and `loss_rate` = lost / before; both null for the first step. `order` "strict" also
     requires that each step was first displayed at or after the one before. A step that only excluded visitors saw has
     0; pages without a step are on no path.
+
+    >>> funnel(counted_pages(store)).select("step", "visitors", "started").rows()[:2]
+    [(1, 27, 27), (2, 15, 27)]
     """
     require_word("order", order, ORDERS)
     walks = _walks(pages, order)
@@ -137,6 +149,9 @@ def traffic_sources(
     ("cookie", "application", "nothing", null for the others); `delivery_id` and `source` (its label), null when there
     is none; `visitors`, their `total` on the path, `share`; `started`, `converted` and `conversion_rate` of this
     source's visitors, as in `conversion`.
+
+    >>> traffic_sources(store, counted_pages(store)).select("found_by", "visitors", "total").row(0)
+    ('nothing', 14, 29)
     """
     cookie = pl.col("delivery_id").sort_by("occurred_at", nulls_last=True).drop_nulls().first()
     counted = _counted_visits(pages).with_columns(unnamed_if_deleted(tables))
@@ -172,7 +187,11 @@ def _external(asked: str, names: list[str]) -> pl.Expr:
 
 
 def of_application(pages: pl.DataFrame, web_application: str) -> pl.DataFrame:
-    """Return the pages of one web application."""
+    """Return the pages of one web application.
+
+    >>> of_application(counted_pages(store), applications(store)[0]).height
+    63
+    """
     return pages.filter(pl.col("web_application") == web_application)
 
 
@@ -180,6 +199,10 @@ def by_path(rows: pl.DataFrame, pages: pl.DataFrame) -> list[pl.DataFrame]:
     """Return the rows of `funnel` or `traffic_sources` path by path, in the order of `conversion` of the pages.
 
     Pages without a goal, of an application that has some, are on no path.
+
+    >>> pages = counted_pages(store)
+    >>> len(by_path(funnel(pages), pages))
+    2
     """
     is_path = pl.col("goal").is_not_null()
     paths = _path_totals(pages).filter(is_path | ~is_path.any().over("web_application")).select(PATH)
@@ -188,7 +211,11 @@ def by_path(rows: pl.DataFrame, pages: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def choices(pages: pl.DataFrame) -> pl.DataFrame:
-    """Return what the visitors of each web application chose: `consent.consent_counts` by `web_application`."""
+    """Return what the visitors of each web application chose: `consent.consent_counts` by `web_application`.
+
+    >>> choices(counted_pages(store)).select("web_application", "web_choice", "visitors", "total").row(0)
+    ("Concours d'automne", 'allowed', 10, 29)
+    """
     return consent_counts(pages, by="web_application")
 
 

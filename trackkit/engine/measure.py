@@ -42,6 +42,8 @@ from trackkit.metrics import (
     breakdowns_of,
     lineage,
     money_of,
+    named,
+    own_among,
     sources_of,
     where_of,
 )
@@ -81,7 +83,7 @@ def measure(
 
     `where` may also be a condition of polars on the same columns: `pl.col("domain") == "post.example"`.
 
-    `metrics` may also be ones made by `trackkit.metric`, with the counts that they are made of if those are made, too.
+    `metrics` may also be ones made by `trackkit.metric`.
 
     `interval`, such as 0.95, adds the bounds of every rate, as `open_rate_low` and `open_rate_high`: between them, with
     this confidence, is the rate of such recipients, of whom these are taken as a sample (`engine.intervals`). They are
@@ -111,21 +113,21 @@ def measure(
     [{'delivery_id': '7', 'click_to_open_rate': 0.5, 'unique_clicks': 1, 'unique_opens': 2}]
     """
     options = (by, delivery, where, timezone, engine, activity, interval)
-    if own := _own_among(metrics):
+    if own := own_among([metrics]):
         with METRICS.having(own):
-            return measure(tables, _names_of(metrics), *options, definitions, join)
-    metrics = _names_of(metrics)
+            return measure(tables, named(metrics), *options, definitions, join)
+    asked = named(metrics)
     if definitions != ADOBE:
         from trackkit.engine.words import by_words  # pydantic, which nothing else here needs
 
         joins = Joins.of(join)
-        return by_words(definitions, metrics, by, lambda names: measure(tables, names, *options, join=join), joins)
+        return by_words(definitions, asked, by, lambda names: measure(tables, names, *options, join=join), joins)
     joins = Joins.of(join)
     groups = _require_known(by, joins.breakdowns, "breakdown")
     zone = zone_of(tables, timezone)
     tests = _tests(where, joins, zone)
     columns = {*groups, *(name for test in tests for name in test.meta.root_names())}
-    names = _require_measurable(metrics, columns, joins)
+    names = _require_measurable(asked, columns, joins)
     _require_known(activity, ACTIVITIES, "activity")
     backend = _backend(engine)
     if joins.frames and not backend.is_local:
@@ -148,20 +150,6 @@ def _require_measurable(metrics: str | Sequence[str] | None, columns: set[str], 
     for name in names:
         _refuse_breakdown(name, columns, joins)
     return names
-
-
-def _own_among(metrics: str | Metric | Sequence[str | Metric] | None) -> dict[str, Metric]:
-    """The metrics of one's own, by name, that are not known yet."""
-    asked = [metrics] if isinstance(metrics, Metric) else metrics or ()
-    own = {each.name: each for each in asked if isinstance(each, Metric)}
-    return {name: each for name, each in own.items() if name not in METRICS or METRICS[name] != each}
-
-
-def _names_of(metrics: str | Metric | Sequence[str | Metric] | None) -> str | list[str] | None:
-    if metrics is None or isinstance(metrics, str):
-        return metrics
-    asked = [metrics] if isinstance(metrics, Metric) else metrics
-    return [each.name if isinstance(each, Metric) else each for each in asked]
 
 
 def _tests(where: str | pl.Expr | None, joins: Joins, timezone: str) -> list[pl.Expr]:

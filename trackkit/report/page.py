@@ -147,6 +147,10 @@ def open_page(
     is a definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
     RequestError for an unknown report, delivery, recipient, service, time zone, language or set, for a scope as
     `engine.scope.resolve`, and if a report about one delivery or recipient gets no id.
+
+    >>> page = open_page("overview", store.snapshot(), delivery)
+    >>> page.chosen, page.timezone
+    ('7471048', 'UTC')
     """
     report = report or notebook.own_name()
     METRICS.adopt(of_project())

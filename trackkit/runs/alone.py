@@ -26,6 +26,10 @@ def render(
 
     Arguments and errors are those of `trackkit.report.render`. The bars of all pages in the folder are brought in step,
     so that each reaches the others; while a run is writing to the folder, the run does so at its end.
+
+    >>> render("overvew", "store", "reports", delivery="7471418")
+    Traceback (most recent call last):
+    trackkit.errors.RequestError: There is no report 'overvew'. Did you mean 'overview'?
     """
     page = rendered(report, store, out, delivery, lang, parameters, formats, scope)
     join(store, out)

@@ -422,6 +422,9 @@ def open_store(location: str | PathLike[str], timezone: str | None = None) -> St
 
     `timezone` overrides the stored one, for days, hours, and instants without an offset. `STORE@v12` is the store as
     its load 12 left it, to be read only.
+
+    >>> open_store("store").location  # nothing is read, and nothing need be there
+    'store'
     """
     return Store(fspath(location), timezone)
 
@@ -455,6 +458,15 @@ def load(
 
     Options: those of `Store.ingest`. Returns the canonical tables as a `Snapshot`, whose only load holds the report.
     For data that fits in memory.
+
+    >>> from pathlib import Path
+    >>> click = {"event": "click", "email": "a@x.example", "timestamp": 1767225600, "url": "https://x.example"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     hits = Path(folder, "hits.json")
+    ...     _ = hits.write_text(json.dumps([click]))
+    ...     tables = load(hits, format="sendgrid", delivery_field="=spring")
+    >>> tables["event"].select("delivery_id", "event_type").collect().rows()
+    [('spring', 'clicked')]
     """
     with tempfile.TemporaryDirectory(prefix="trackkit-") as folder:
         store = Store(f"{folder}/store")

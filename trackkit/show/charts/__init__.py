@@ -36,7 +36,7 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.charts.labels import ends
-from trackkit.show.charts.measured import dots, heatmap, lines
+from trackkit.show.charts.measured import dots, heatmap, intervals, lines
 from trackkit.show.naming import SERIES
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent, round_percent
@@ -49,6 +49,7 @@ __all__ = [
     "click_days",
     "dots",
     "heatmap",
+    "intervals",
     "lines",
     "maturity",
     "overview",
@@ -107,6 +108,9 @@ def pareto_curve(
     In: the frame of `curves.cumulative_activity` (`hours`, `series`, `cumulated`, `total`, `share`). `kind` is "line"
     or "area". A series without events is not drawn; the axis ends when each series has reached 95 %. With the frame of
     `sending.pace`, a delivery that is not over is said of as it is so far.
+
+    >>> pareto_curve(tk.curves.cumulative_activity(store, delivery)).to_dict()["description"]
+    'Share of the total of each series, by time since the launch. The last events came after 13 d 17 h.'
     """
     rows = canvas.named_series(_thinned(cumulated.filter(pl.col("total") > 0)), labels, lang)
     drawn = rows.filter(pl.col("hours") <= _mostly_over(rows))
@@ -170,6 +174,10 @@ def activity_columns(
     `count`), in periods of `every` or shorter ones; what is within three days is drawn by the hour. The chart ends when
     95 % of the events have happened, at the latest after `days`, and says how many came later; if most came after
     `days`, they are drawn in longer periods. A line marks the instant `launched`.
+
+    >>> activity = tk.curves.activity(store, delivery, every="24h")
+    >>> activity_columns(activity, every="24h").to_dict()["description"]
+    'Opens, clicks and transactions of each period, by the clock. Not drawn: 2 later events until Sun, 2026-11-15.'
     """
     activity, step = periods_that_fit(activity, STEPS[every], ["count"])
     drawn, step = _first_days(activity, step, days)
@@ -217,6 +225,10 @@ def click_days(
     In: the frame of `links.clicks_per_day` (`day` or, of hours, `starts_at`; `rank`, `row`, `link`, `clicks`), in
     periods of `every` or shorter ones; hours within three days are drawn as they are. The chart ends when 95 % of the
     clicks have happened, and says how many came later.
+
+    >>> per_day = tk.links.clicks_per_day(store, delivery)
+    >>> click_days(per_day).to_dict()["description"]
+    'Clicks of each day, by link.'
     """
     named = _four_links(per_day).rename({"clicks": "count"})
     shown, step = periods_that_fit(named, CALLED[every], ["count"])
@@ -282,6 +294,10 @@ def rate_bars(
     the frame does; if all are 0, or there are none, nothing is drawn. A dashed line marks each rate's ceiling in
     `ceilings`, or its floor in `floors`, and what is above or below is written beside its dot; or else a line marks the
     rates of `total`, a frame of `measure` with one row. `labels` are the words for rates, by default their own.
+
+    >>> by_domain = tk.measure(store, "open_rate", by="domain", delivery=delivery)
+    >>> rate_bars(by_domain, "domain", ["open_rate"]).to_dict()["description"]
+    'Open rate (recipients), by domain.'
     """
     shown, rates = canvas.readable(measured, by), rates or []
     drawn = [

@@ -58,6 +58,10 @@ def is_spread(folded: pl.DataFrame, every: Slot, activity: pl.DataFrame) -> bool
 
     In: the frames of `activities.folded_activity` and `activities.activity_over_time`. What has no event is shown, with
     the reason.
+
+    >>> folded = tk.activities.folded_activity(store, delivery, every="hour")
+    >>> is_spread(folded, "hour", tk.activities.activity_over_time(store, delivery, every="hour"))
+    True
     """
     if activity.is_empty():
         return every != "day"
@@ -77,6 +81,10 @@ def folded_columns(
 
     In: the frame of `activities.folded_activity`. `measured` is "share" (of the total of each series, so that few
     transactions are visible beside many opens) or "count". A series without events is not drawn.
+
+    >>> folded = tk.activities.folded_activity(store, delivery, every="hour")
+    >>> folded_columns(folded, "hour").to_dict()["description"]
+    'In which hour of the day each series happens, by the clock of the report.'
     """
     words = slots_named(folded, every, lang)
     names = list(words.values())
@@ -114,6 +122,9 @@ def opens_bars(
     """Draw opens by name, the most first, what is unknown last, divided into computers, mobiles and unknown devices.
 
     In: the frame of `audience.opens_by`.
+
+    >>> opens_bars(tk.audience.opens_by(store, "device", delivery)).to_dict()["description"]
+    'Opens of each name, on computers, on mobiles and on unknown devices.'
     """
     words = said(KINDS, lang) | dict(labels or {})
     kind = pl.col("row").cast(pl.String)
@@ -148,6 +159,9 @@ def kinds_bar(
     """Draw the opens on computers, on mobiles and on unknown devices as one bar from 0 to 100 %.
 
     In: the frame of `audience.opens_by`.
+
+    >>> kinds_bar(tk.audience.opens_by(store, "device", delivery)).to_dict()["description"]
+    'Opens on computers, on mobiles and on unknown devices.'
     """
     words = said(KINDS, lang) | dict(labels or {})
     total = opens.filter(pl.col("row").cast(pl.String) == "total", pl.col("total") > 0)
@@ -166,6 +180,9 @@ def usage_history(history: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw each name's share of the visitors: a dot per day, sized by visitors, and a line for the last seven days.
 
     In: the frame of `audience.history`.
+
+    >>> usage_history(tk.audience.history(store, "browser")).to_dict()["description"]
+    'Share of the visitors of each day, by name.'
     """
     rows = _with_names(history, lang).with_columns(
         starts_at=axis_instant(instants(history, "day")), when=written(pl.col("day"), lang)
@@ -201,6 +218,9 @@ def usage_lines(weekly: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
 
     In: the frame of `audience.weekly`, of names or of versions, of which the others together are no line. Weeks of
     fewer than 20 visitors are only in the tables, unless there are no others; the description says how many.
+
+    >>> usage_lines(tk.audience.weekly(store, "browser")).to_dict()["description"]
+    'Share of the visitors of each week, by name.'
     """
     weeks = enough_weeks(weekly)
     few = weekly["week"].n_unique() - weeks["week"].n_unique()
@@ -283,6 +303,9 @@ def week_tiles(weekly: pl.DataFrame, series: Heat = "clicks", lang: str = "en") 
 
     In: the frame of `activities.weekly_activity`. Each step reaches three times as far as the one before, the last to
     the busiest hour, which has a frame; the legend has their counts. An hour that clocks never showed has no tile.
+
+    >>> week_tiles(tk.activities.weekly_activity(store, delivery)).to_dict()["description"]
+    'Clicks by weekday and hour, by the clock of the report.'
     """
     rows = weekly.filter(pl.col("series").cast(pl.String) == series)
     rows = rows if rows["count"].sum() else rows.clear()

@@ -1,4 +1,4 @@
-"""Charts of any frame of `measure`: a tile for two breakdowns, lines along an axis, dots of two metrics.
+"""Charts of any frame of `measure`: tiles of two breakdowns, lines along an axis, dots of two metrics, intervals.
 
 They draw the columns that they are told, in our style; `.properties(...)` and `.encode(...)` of altair restyle them.
 """
@@ -12,9 +12,9 @@ import polars.selectors as cs
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, bounds_of
 from trackkit.show.cells import UNKNOWN, headline, label_of
-from trackkit.show.charts.canvas import HEIGHT, MOST_ROWS, PERCENT, SHARE, WHOLE, WIDTH, Picture, readable
+from trackkit.show.charts.canvas import HEIGHT, MOST_ROWS, PERCENT, SHARE, WHOLE, WIDTH, Layers, Picture, readable
 from trackkit.show.theme import theme
 
 AMOUNT = ",.2f"
@@ -104,6 +104,43 @@ def dots(measured: pl.DataFrame, x: str, y: str, by: str, size: str = "", lang: 
         **area,
     )
     return drawn
+
+
+def intervals(measured: pl.DataFrame, by: str, rate: str, lang: str = "en") -> alt.LayerChart:
+    """Draw the rate of each group as a dot, on a line from the lower to the upper bound of its interval.
+
+    In: a frame of `measure(..., interval=0.95)` with the column `by`, the rate and its bounds, in the order to be
+    drawn; or one of `compare`, `by` "metric" and the rate "difference": a line marks where nothing differs. A group
+    without an interval has no line. Raises RequestError for a column that is not there.
+
+    >>> rows = pl.DataFrame({"domain": ["a"], "open_rate": [0.5], "open_rate_low": [0.4], "open_rate_high": [0.6]})
+    >>> [layer["mark"]["type"] for layer in intervals(rows, "domain", "open_rate").to_dict()["layer"]]
+    ['rule', 'circle']
+    """
+    low, high = bounds_of(rate) if rate in METRICS else ("low", "high")
+    rows = _rows(measured, (by, rate, low, high), (by,), lang).drop_nulls(rate)
+    if by == "metric":
+        rows = rows.with_columns(pl.col(by).replace({name: label_of(name, lang) for name in METRICS}))
+    title = label_of(rate, lang) if rate in METRICS else headline(rate, lang)
+    colour, line = theme().light.accent, theme().light.muted
+    y = alt.Y(f"{by}:N", title=None if by == "metric" else headline(by, lang), sort=None)
+    tips = [_tip(rows, by, headline(by, lang)), alt.Tooltip(f"{rate}:Q", title=title, format=SHARE)]
+    tips += [
+        alt.Tooltip(f"{name}:Q", title=words, format=SHARE)
+        for name, words in ((low, say("From", lang)), (high, say("To", lang)))
+    ]
+    tips += [_tip(rows, part, label_of(part, lang)) for part in _parts(rate) if part in rows.columns]
+    base = alt.Chart(rows).encode(y=y, tooltip=tips)
+    axis = alt.X(f"{low}:Q", title=title, axis=alt.Axis(format=PERCENT, tickCount=6), scale=alt.Scale(zero=False))
+    spans = base.mark_rule(color=colour, strokeWidth=2, opacity=0.6).encode(x=axis, x2=f"{high}:Q")
+    dots = base.mark_circle(color=colour, size=90, opacity=1).encode(x=f"{rate}:Q")
+    none = [] if rate in METRICS else [alt.Chart(rows).mark_rule(color=line, strokeDash=[4, 4]).encode(x=alt.datum(0))]
+    return Layers(
+        layer=[*none, spans, dots],
+        description=say("{rates}, by {group}.", lang, rates=title, group=headline(by, lang)),
+        width=WIDTH,
+        height=TILE * max(3, rows.height),
+    )
 
 
 def _rows(measured: pl.DataFrame, columns: Sequence[str], names: Sequence[str], lang: str) -> pl.DataFrame:

@@ -39,6 +39,9 @@ def first_hours(
 
     In: the frame of `curves.cumulative_activity` by the hour, and that of `sending.pace`, so that a delivery that is
     not over is said of as it is so far. None where neither has any.
+
+    >>> first_hours(tk.curves.cumulative_activity(store, delivery)).to_dict()["description"]
+    'Share of all opens and clicks that had come by each hour after the launch.'
     """
     rows = _first(cumulated, hours, lang)
     if rows.is_empty():
@@ -112,6 +115,12 @@ def domain_dots(
 
     In: a frame of `measure` by `domain` with the rates and their parts, and the same metrics in one row. None where no
     domain has a rate above 0.
+
+    >>> rates = ["open_rate", "recipient_click_rate"]
+    >>> by_domain = tk.measure(store, rates, by="domain", delivery=delivery)
+    >>> total = tk.measure(store, rates, by=[], delivery=delivery)
+    >>> domain_dots(by_domain, total, rates).to_dict()["description"]
+    'Opened, Clicked, by mail domain; dashed: all domains.'
     """
     names = {name: (labels or {}).get(name, say(SHORT.get(name, METRICS[name].label), lang)) for name in rates}
     shown = canvas.readable(measured, "domain")

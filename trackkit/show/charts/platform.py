@@ -34,6 +34,10 @@ def network_bars(sharing: pl.DataFrame, networks: canvas.Labels, lang: str = "en
 
     In: the frame of `sharing.social_sharing`. The network with most comes first; one without either is only in the
     table. None if nothing was shared.
+
+    >>> shares = tk.sharing.social_sharing(store)
+    >>> network_bars(shares, {"email": "E-mail", "facebook": "Facebook"}).to_dict()["description"]
+    'Sharing activities, and opens of shared pages, by network.'
     """
     words = said(SHARING, lang)
     named = sharing.filter(pl.col("row").cast(pl.String) == "network").with_columns(
@@ -78,6 +82,10 @@ def sharing_columns(
     In: the frame of `sharing.sharing_activity`. All opens are only in the table: there are a hundred times as many. An
     activity that is unknown, or never happened, is not drawn; a period that is not whole is paler. None if
     all happened in one period.
+
+    >>> by_day = tk.sharing.sharing_activity(store, every="day")
+    >>> sharing_columns(by_day, every="day").to_dict()["description"]
+    'What sharing brought in each period.'
     """
     words = said(ACTIVITY, lang) | dict(labels or {})
     kinds = {name: words[name] for name in ACTIVITY}
@@ -107,6 +115,10 @@ def subscription_charts(
     """Draw who joined and who left in each week, in panels: one chart per service, or an empty one without any.
 
     In: the frame of `subscriptions.acts_by_week`.
+
+    >>> weeks = tk.subscriptions.acts_by_week(tk.subscriptions.subscription_curves(store))
+    >>> len(subscription_charts(weeks))
+    2
     """
     services = [of_service for _, of_service in weeks.group_by("service_id", maintain_order=True)]
     return [_weeks(of_service, labels or {}, lang) for of_service in services or [weeks]]

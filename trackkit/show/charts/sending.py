@@ -51,6 +51,11 @@ def share_bars(
     In: a frame with a text column `by`, the counts `part` and `whole`, and `share`, part / whole; rows with the value
     "detail" in a column `row` are left out. The total and groups without a name or a share have no bar; with
     `overall`, a line marks the share of the total. `description` is for screen readers.
+
+    >>> by_reason = tk.bounces.failures(store)
+    >>> chart = share_bars(by_reason, "reason", "messages", "failed", "share", description="Failures by reason.")
+    >>> chart.to_dict()["description"]
+    'Failures by reason.'
     """
     groups = rows.filter(pl.col("row").cast(pl.String) != "detail") if "row" in rows.columns else rows
     named = groups.filter(pl.col(by).is_not_null(), pl.col(share).is_not_null()).head(MOST_BARS)
@@ -91,6 +96,10 @@ def metric_bars(
     """Draw counts of one row of `measure` as bars, each as long as its share of the count `over`.
 
     In: a frame of `measure` with one row that holds `metrics` and `over`. An unknown count has no bar.
+
+    >>> measured = tk.measure(store, ["processed", "delivered"], by=[], delivery=delivery)
+    >>> metric_bars(measured, ["processed", "delivered"], over="processed").to_dict()["description"]
+    'Each count out of: Messages processed.'
     """
     rows, description = _counted(measured, metrics, over, labels, lang)
     return share_bars(rows, "indicator", "count", "whole", "share", lang, description)
@@ -107,6 +116,10 @@ def whole_bar(
 
     In: a frame of `measure` with one row that holds `metrics` and `over`. A part that is unknown or 0 is left out.
     Counts that are more than the whole together are no parts of it: they are drawn as in `metric_bars`.
+
+    >>> measured = tk.measure(store, ["delivered", "failed", "processed"], by=[], delivery=delivery)
+    >>> whole_bar(measured, ["delivered", "failed"], over="processed").to_dict()["description"]
+    'Each count out of: Messages processed.'
     """
     rows, description = _counted(measured, metrics, over, labels, lang)
     parts = rows.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64)).drop_nulls("share")
@@ -139,6 +152,9 @@ def throughput_columns(
 
     In: the frame of `sending.throughput`; `speed` is "messages_per_hour" or "bits_per_second". If the size of messages
     is unknown, bits per second are replaced by a sentence that says so.
+
+    >>> throughput_columns(tk.sending.throughput(store, delivery)).to_dict()["description"]
+    'Messages per hour in each period, by the clock: success and errors.'
     """
     if throughput.height and throughput[speed].null_count() == throughput.height:
         return nothing(NO_SIZE, lang)

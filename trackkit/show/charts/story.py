@@ -26,6 +26,10 @@ def act_timeline(
     are the words of the acts, in the order of the lanes. A lane where nothing happened is not drawn. Where the instant
     `launched` is given, a line marks it, and the chart begins there and ends when 95 % of what readers did has
     happened; it says how many acts are not drawn.
+
+    >>> moments = tk.story.gathered(tk.story.timeline(store, delivery=delivery))
+    >>> act_timeline(moments, tk.story.ACT_LABELS).to_dict()["description"]
+    'What happened when: sent, opened, clicked, bought, left.'
     """
     words = said(labels, lang)
     drawn, later = (acts, "") if launched is None else _until_most(*_since(acts, launched, lang), lang)

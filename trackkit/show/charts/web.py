@@ -43,6 +43,10 @@ def visit_columns(
 
     In: the frame of `web.visit_activity`, in periods of `every` or shorter ones; what is within three days is drawn by
     the hour.
+
+    >>> visits = tk.consent.with_consent(store, tk.web.attribute_web(store))
+    >>> visit_columns(tk.web.visit_activity(visits)).to_dict()["description"]
+    'Pages and transactions of each period, by the clock.'
     """
     names, zone = said(SERIES, lang) | dict(labels or {}), zone_of(activity)
     shown, step = periods_that_fit(activity, STEPS[every], ["count"])
@@ -75,6 +79,10 @@ def funnel_bars(steps: pl.DataFrame, lang: str = "en") -> alt.LayerChart:
     """Draw the share of those who began that reached each step of a path, with how many were lost before it in words.
 
     In: the frame of `webapp.funnel` for one path; the title names the application and the path.
+
+    >>> steps = tk.webapp.funnel(tk.webapp.counted_pages(store))
+    >>> funnel_bars(tk.webapp.by_path(steps, tk.webapp.counted_pages(store))[0]).to_dict()["description"]
+    'Visitors who came as far as each step, out of those who began.'
     """
     rows = canvas.readable(steps, "page").sort("place")
     shown = rows.with_columns(
