@@ -60,9 +60,7 @@ def _drawn(panel: Panel) -> dict[str, Any] | None:
 
 
 def _cells(table: Any) -> list[list[Any]]:
-    """The cells that are shown: those after them are hidden, to sort by."""
-    hidden = table._dt_args["columnDefs"][-1]["targets"]
-    return [row[: -len(hidden)] if hidden else row for row in json.loads(table._dt_args["data_json"])]
+    return json.loads(table._dt_args["data_json"])
 
 
 # The chart that is drawn, what is chosen, and the values of other controls.
@@ -221,24 +219,16 @@ FIGURES = pl.DataFrame(
 
 
 @pytest.mark.parametrize("of", [pl.DataFrame.clone, pl.DataFrame.to_pandas], ids=["polars", "pandas"])
-def test_a_table_to_sort_shows_units_and_is_sorted_by_values(of: Any) -> None:
+def test_a_table_to_sort_shows_units_and_sorts_figures_as_numbers(of: Any) -> None:
     table = tk.tables.interactive(of(FIGURES))
     assert _cells(table) == [
         ["a.example", "9.12%", "1,140", "12,500", "2026-05-01 10:00", "x" * 79 + "…"],
-        ["&lt;img src=x onerror=alert(1)&gt;", "n/a", "n/a", "0", "2026-05-01 10:00", "j***@mail.example"],
+        ["&lt;img src=x onerror=alert(1)&gt;", "", "", "0", "2026-05-01 10:00", "j***@mail.example"],
         ["(unknown)", "50.0%", "2", "4", "2026-05-01 10:00", ""],
     ]
-    assert table.df.columns[:4] == [
-        "Domain",
-        "Open rate (recipients)",
-        "Opens (recipients)",
-        tk.METRICS["delivered"].label,
-    ]
-    *sorted_by, hidden = table._dt_args["columnDefs"]
-    assert hidden == {"targets": [6, 7, 8, 9], "visible": False, "searchable": False}
-    orders = {each["targets"]: each["orderData"] for each in sorted_by}
-    assert orders == {1: [6], 2: [7], 3: [8], 4: [9]}
-    assert table.df.to_series(6).to_list() == [0.0912, None, 0.5]
+    labels = [tk.METRICS[name].label for name in FIGURES.columns[1:4]]
+    assert table.df.columns == ["Domain", *labels, "Hour", "note"]
+    assert table._dt_args["columnDefs"] == [{"targets": [1, 2, 3], "type": "num-fmt"}]
 
 
 def test_a_table_to_sort_takes_any_frame_but_not_a_long_one() -> None:
@@ -246,7 +236,7 @@ def test_a_table_to_sort_takes_any_frame_but_not_a_long_one() -> None:
         {"launch_day": [date(2026, 5, 1)], "Launch day": ["x"], "share": [0.5], "open_rate_low": [0.25]}
     )
     table = tk.tables.interactive(same)
-    assert table.df.columns[:4] == ["launch_day", "Launch day", "share", "Open rate (recipients), lower bound"]
+    assert table.df.columns == ["launch_day", "Launch day", "share", "Open rate (recipients), lower bound"]
     assert _cells(table) == [["2026-05-01", "x", "0.50", "25.00%"]]
     with pytest.raises(RequestError, match="20,001 rows cannot be read"):
         tk.tables.interactive(pl.DataFrame({"a": range(20_001)}))

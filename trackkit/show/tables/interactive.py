@@ -1,7 +1,7 @@
 """A frame as a table to sort, search and turn over in JupyterLab: its columns, and its cells as our tables show them.
 
-The table is a widget of itables, which brings its JavaScript along: nothing is fetched. Cells are texts; beside each
-column of figures or instants there is a hidden one of their values, by which it is sorted.
+The table is a widget of itables, which brings its JavaScript along: nothing is fetched. Cells are texts; figures are
+sorted as the numbers that they say, an unknown one, which is empty, as the least.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ OPTIONS = {
     "style": "table-layout:auto;width:auto;margin:0",
     "classes": "display compact",
     "show_dtypes": False,
-    "format_floats_in_python": False,
+    "text_in_header_can_be_selected": False,  # a click there sorts
     "maxBytes": 0,
     "maxColumns": 0,
 }
@@ -32,12 +32,12 @@ def interactive(frame: pl.DataFrame) -> Any:
     """Return a frame as a table to sort, search and turn over: a widget of itables, for JupyterLab.
 
     In: any frame of at most 20,000 rows, best one of `measure`, whose metrics have their labels and units, and whose
-    rates stand beside their parts. A click on a heading sorts by it, by values and not by their texts. Pages of reports
-    hold no scripts and take our other tables. Raises RequestError for more rows, and without the extra `lab`.
+    rates stand beside their parts. A click on a heading sorts by it. What is unknown is empty. Pages of reports hold no
+    scripts and take our other tables. Raises RequestError for more rows, and without the extra `lab`.
 
     >>> table = interactive(pl.DataFrame({"domain": ["a.example"], "open_rate": [0.5], "delivered": [4]}))
-    >>> table.df.columns[:2], table.df.row(0)[:3]
-    (['Domain', 'Open rate (recipients)'], ('a.example', '50.0%', '4'))
+    >>> table.df.to_dicts()
+    [{'Domain': 'a.example', 'Open rate (recipients)': '50.0%', 'Success (without control addresses)': '4'}]
     """
     try:
         from itables.widget import ITable
@@ -48,19 +48,12 @@ def interactive(frame: pl.DataFrame) -> Any:
 
 
 def presented(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Return the cells of a frame, after them the hidden columns to sort by, and the options of itables for both."""
+    """Return the cells of a frame under their headings, and the options of itables for them."""
     if frame.height > MOST_ROWS:
         raise RequestError(f"A table of {frame.height:,} rows cannot be read: measure fewer groups.")
-    headings = _headings(frame.columns)
-    texts = [pl.Series(headings[name], _texts(frame, name), pl.String) for name in frame.columns]
-    sorted_by = [name for name, dtype in frame.schema.items() if dtype.is_numeric() or dtype.is_temporal()]
-    values = [frame[name].to_physical().alias(f"values of {headings[name]}") for name in sorted_by]
-    orders: list[dict[str, Any]] = [
-        {"targets": frame.columns.index(name), "orderData": [place], "className": "dt-right"}
-        for place, name in enumerate(sorted_by, frame.width)
-    ]
-    hidden = {"targets": list(range(frame.width, frame.width + len(values))), "visible": False, "searchable": False}
-    return pl.DataFrame([*texts, *values]), OPTIONS | {"columnDefs": [*orders, hidden]}
+    texts = [pl.Series(heading, _texts(frame, name), pl.String) for name, heading in _headings(frame.columns).items()]
+    figures = [place for place, dtype in enumerate(frame.dtypes) if dtype.is_numeric()]
+    return pl.DataFrame(texts), OPTIONS | {"columnDefs": [{"targets": figures, "type": "num-fmt"}]}
 
 
 def _headings(columns: Sequence[str]) -> dict[str, str]:
@@ -88,11 +81,12 @@ def _texts(frame: pl.DataFrame, name: str) -> list[str]:
     if metric := _metric(name):
         whole = METRICS[metric].denominator
         wholes = frame[whole].to_list() if whole in frame.columns else [None] * frame.height
-        return [figure(metric, value, of=of) for value, of in zip(values, wholes, strict=True)]
+        pairs = zip(values, wholes, strict=True)
+        return ["" if value is None else figure(metric, value, of=of) for value, of in pairs]
     if dtype in (pl.Date, pl.Datetime):
         zone = getattr(dtype, "time_zone", None) or "UTC"
         return [instant(value, zone) for value in values]
     if dtype.is_numeric():
-        return [number(value, 2 if dtype.is_float() else 0) for value in values]
+        return ["" if value is None else number(value, 2 if dtype.is_float() else 0) for value in values]
     unknown = UNKNOWN if name in BREAKDOWNS else ""
     return [unknown if value is None else clipped(value, LONGEST) for value in values]
