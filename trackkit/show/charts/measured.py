@@ -1,4 +1,4 @@
-"""Charts of any frame of `measure`: bars by one breakdown, tiles by two, lines along an axis, dots of two metrics.
+"""Charts of any frame of `measure`: a tile for two breakdowns, lines along an axis, dots of two metrics.
 
 They draw the columns that they are told, in our style; `.properties(...)` and `.encode(...)` of altair restyle them.
 """
