@@ -53,6 +53,18 @@ def test_a_keyword_is_a_door_too():
     assert drawn.rows(tk.charts.rate_bars(measured=MEASURED.to_pandas(), by="domain", rates=["open_rate"]))
 
 
+def test_bars_are_in_the_order_of_the_frame_and_say_the_parts_of_a_rate():
+    chart = tk.charts.bars(MEASURED, "domain", "open_rate")
+    assert [(row["domain"], row["open_rate"]) for row in drawn.rows(chart)] == [
+        ("a.example", 0.5), ("b.example", None), ("(unknown) ", None),
+    ]  # fmt: skip
+    shown = drawn.encoding(chart)
+    assert [tip["field"] for tip in shown["tooltip"]] == ["domain", "open_rate", "unique_opens", "delivered"]
+    assert shown["y"]["sort"] is None
+    with pytest.raises(RequestError, match="no column 'domian'"):
+        tk.charts.bars(MEASURED, "domian", "open_rate")
+
+
 def test_a_heatmap_has_a_tile_for_each_pair_and_says_the_parts_of_its_rate():
     chart = tk.charts.heatmap(MEASURED, "country", "domain", "open_rate")
     rows = drawn.rows(chart)

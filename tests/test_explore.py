@@ -21,6 +21,7 @@ import nbformat
 import papermill
 import pytest
 
+import trackkit as tk
 from trackkit.report.execute import NAME as ENGINE
 from trackkit.store import open_store
 
@@ -155,10 +156,12 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def lab(chromium: str, demo_store: Path, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def lab(chromium: str, demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a JupyterLab on this machine only, with the notebooks beside a copy of the demo store."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     shutil.copytree(EXPLORE, tmp_path / "site" / "notebooks" / "explore")
+    (tmp_path / "site" / "notebooks" / "explore" / "panel.ipynb").write_text(nbformat.writes(_notebook(*PANEL)))
     (tmp_path / "site" / "store").symlink_to(demo_store)
     token, port = secrets.token_hex(24), _free_port()
     own = {name: str(tmp_path / name.lower()) for name in HOME_FOLDERS}
@@ -174,6 +177,14 @@ def lab(chromium: str, demo_store: Path, tmp_path: Path) -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(30)
+
+
+PANEL = ("import trackkit as tk", "store = tk.open_store('../../store')", "tk.explore(store)")
+
+
+def _notebook(*cells: str) -> nbformat.NotebookNode:
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=kernel)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -216,6 +227,57 @@ def test_charts_draw_in_a_real_jupyterlab(lab: str, browser: Any, tmp_path: Path
     assert len(sizes) == _charts(notebook)
     assert all(size and size["width"] > 300 and size["height"] > 60 for size in sizes), json.dumps(sizes)
     assert all(_has_ink(page, place) for place in range(drawn.count()))
+
+
+@pytest.mark.browser
+def test_a_panel_shows_what_the_line_that_it_hands_over_measures(
+    lab: str, browser: Any, demo_store: Path, tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1600})
+    page.set_default_timeout(60_000)
+    stumbles: list[str] = []
+    elsewhere: list[str] = []
+    page.on("pageerror", lambda error: stumbles.append(str(error)))
+    page.on("request", lambda asked: elsewhere.append(asked.url) if "//127.0.0.1:" not in asked.url else None)
+    page.goto(lab.format(name="panel.ipynb"))
+    _run_all_cells(page)
+    try:
+        _type(page, "Metrics", "delivered")
+        _type(page, "By", "country")
+        _type(page, "Only if", "domian = 'mail.example'")
+        page.get_by_text("There is no column to filter by 'domian'. Did you mean 'domain'?").wait_for()
+        _type(page, "Only if", "domain = 'mail.example'")
+        page.locator("pre", has_text="where=").wait_for()
+        page.locator(".jp-RenderedVegaLite :is(canvas, svg.marks)").wait_for()
+        page.locator("table.dataTable tbody td", has_text="mail.example").first.wait_for()
+        code, shown = page.locator("pre", has_text="where=").inner_text(), _table(page)
+        page.locator("table.dataTable th").nth(4).click()  # by what was delivered, the least first
+        page.locator("table.dataTable th.dt-ordering-asc").wait_for()
+        in_order = _table(page)
+    finally:
+        page.screenshot(path=_shot(tmp_path, "panel.png"))
+    names: dict[str, Any] = {"tk": tk, "store": tk.open_store(demo_store)}
+    exec(code.splitlines()[0], names)
+    frame = names["frame"]
+    metrics = ["open_rate", "click_rate", "delivered"]
+    assert frame.columns[:5] == ["domain", "country", *metrics] and frame.height > 1
+    written = {True: lambda value: f"{100 * value:.1f}%", False: str}
+    assert shown == [
+        ["" if value is None else written[isinstance(value, float)](value) for value in row] for row in frame.rows()
+    ]
+    delivered = [int(row[4]) for row in in_order]
+    assert delivered == sorted(delivered) and sorted(in_order) == sorted(shown)
+    assert (stumbles, elsewhere) == ([], [])
+
+
+def _type(page: Any, field: str, text: str) -> None:
+    page.get_by_label(field, exact=True).fill(text)
+    page.get_by_label(field, exact=True).press("Enter")
+
+
+def _table(page: Any) -> list[list[str]]:
+    rows = page.locator("table.dataTable tbody tr").all()
+    return [row.locator("td").all_inner_texts() for row in rows]
 
 
 def _settle(page: Any) -> None:

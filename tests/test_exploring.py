@@ -20,4 +20,4 @@ def test_every_block_runs_in_order(demo_store: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1500:]
     assert "Store 'store': 1 load" in done.stdout and "open_rate: Open rate (recipients)" in done.stdout
-    assert "what its columns mean" in done.stdout and len(BLOCKS) == 15
+    assert "what its columns mean" in done.stdout and len(BLOCKS) == 17

@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from trackkit.engine.scope import resolve as scope
     from trackkit.metrics import METRICS
     from trackkit.own_metrics import metric
+    from trackkit.panel import explore
     from trackkit.report import open_page
     from trackkit.runs.alone import render
     from trackkit.show import charts, findings, tables, tiles
@@ -60,7 +61,7 @@ __all__ = ["METRICS", "charts", "findings", "load", "measure", "metric", "open_p
 __all__ += ["changes", "provenance", "tables", "tiles"]
 __all__ += ["activities", "audience", "bounces", "clickmap", "complaints", "consent", "counters"]
 __all__ += ["curves", "definitions", "domains", "limits", "links", "logs"]
-__all__ += ["compare", "deliveries", "intervals", "scope"]
+__all__ += ["compare", "deliveries", "explore", "intervals", "scope"]
 __all__ += [
     "machines",
     "maturity",
@@ -85,6 +86,7 @@ _ATTRIBUTES = {
     "METRICS": "metrics",
     "compare": "analysis.compare",
     "deliveries": "analysis.console",
+    "explore": "panel",
     "load": "store",
     "measure": "engine.measure",
     "metric": "own_metrics",

@@ -36,7 +36,7 @@ from trackkit.show.charts.clock import (
     zone_of,
 )
 from trackkit.show.charts.labels import ends
-from trackkit.show.charts.measured import dots, heatmap, intervals, lines
+from trackkit.show.charts.measured import bars, dots, heatmap, intervals, lines
 from trackkit.show.naming import SERIES
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent, round_percent
@@ -46,6 +46,7 @@ __all__ = [
     "LinkPeriod",
     "activity_columns",
     "audience",
+    "bars",
     "click_days",
     "dots",
     "heatmap",

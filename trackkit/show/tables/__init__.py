@@ -22,6 +22,7 @@ from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
 from trackkit.show.naming import SERIES
 from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
+from trackkit.show.tables.interactive import interactive
 from trackkit.show.tables.message import link_mark, message
 from trackkit.show.wording import clipped, figure, percent, plain, round_percent, short
 
@@ -31,6 +32,7 @@ __all__ = [
     "breakdown_table",
     "definitions",
     "figures",
+    "interactive",
     "largest",
     "link_table",
     "log_table",
