@@ -26,7 +26,7 @@ _SUBJECTS = ("delivery", "deliveries", "recipient", "service", "web_application"
 
 
 @dataclass(frozen=True)
-class Source:
+class Original:
     """A report whose sections are taken."""
 
     name: str
@@ -114,12 +114,12 @@ def _pair(word: str) -> tuple[str, str]:
     return report, section
 
 
-def _source(report: str) -> Source:
+def _source(report: str) -> Original:
     path = resources.find(f"{notebook.NOTEBOOKS}/{report}.ipynb")
-    return Source(report, path, notebook.read(path))
+    return Original(report, path, notebook.read(path))
 
 
-def _require_alike(sources: Sequence[Source]) -> None:
+def _require_alike(sources: Sequence[Original]) -> None:
     """Reports about one thing, with parameters that mean the same, and nothing prepared under one name twice."""
     first = sources[0]
     known, prepared = dict[str, tuple[str, notebook.Parameter]](), dict[str, str]()
@@ -151,7 +151,7 @@ def _section_names(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], st
     return names
 
 
-def _book(name: str, sources: dict[str, Source], names: dict[tuple[str, str], str]) -> "NotebookNode":
+def _book(name: str, sources: dict[str, Original], names: dict[tuple[str, str], str]) -> "NotebookNode":
     bodies = {key: _renamed("\n".join(sources[key[0]].cells(key[1])), key[1], new) for key, new in names.items()}
     prepared = {each: text for source in sources.values() for each, text in source.prepared().items()}
     shared = _needed("\n".join(bodies.values()), prepared)
@@ -196,7 +196,7 @@ def _needed(code: str, prepared: dict[str, str]) -> list[str]:
     return list(dict.fromkeys(text for name, text in prepared.items() if name in needed))
 
 
-def _parameters(sources: Sequence[Source], code: str) -> dict[str, str]:
+def _parameters(sources: Sequence[Original], code: str) -> dict[str, str]:
     """The lines of the parameters that the sections use, that every report has, or that say what it is about.
 
     A choice of several deliveries, which `open_page` takes, only if every report has it.
@@ -217,7 +217,7 @@ def _parameters(sources: Sequence[Source], code: str) -> dict[str, str]:
 
 def _template(
     name: str,
-    sources: dict[str, Source],
+    sources: dict[str, Original],
     names: dict[tuple[str, str], str],
     parameters: Sequence[notebook.Parameter],
 ) -> str:

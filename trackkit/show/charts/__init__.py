@@ -307,15 +307,9 @@ def rate_bars(
     ]
     rows = pl.concat([pl.DataFrame(schema=RATE_ROWS), *drawn], how="vertical_relaxed")
     rows = (rows if (rows["rate"] > 0).any() else rows.clear()).drop_nulls("rate")
-    names, lines = (
-        [label_of(name, lang, labels) for name in rates],
-        _lines(rates, {**(floors or {}), **(ceilings or {})}, total, lang),
-    )
-    said_of = dict.fromkeys(floors or {}, AT_LEAST) | dict.fromkeys(ceilings or {}, ADVISED)
-    words = [
-        say(said_of.get(name, OF_ALL), lang, label=label, rate=lines[name].words) if name in lines else label
-        for name, label in zip(rates, names, strict=True)
-    ]
+    names = [label_of(name, lang, labels) for name in rates]
+    lines = _lines(rates, {**(floors or {}), **(ceilings or {})}, total, lang)
+    words = _limits_in_words(rates, names, lines, floors or {}, ceilings or {}, lang)
     description = say("{rates}, by {group}.", lang, rates=", ".join(names), group=headline(by, lang).lower())
     plot = canvas.Plot(
         rows,
@@ -332,6 +326,22 @@ def rate_bars(
     near = [mark for mark in lines.values() if mark.at <= furthest] if rows.height else []
     dated = _with_days(shown, by, timezone, lang) if "launched_at" in shown.columns else None
     return shapes.dot_plot(plot, near, dated)
+
+
+def _limits_in_words(
+    rates: Sequence[str],
+    names: Sequence[str],
+    lines: Mapping[str, Any],
+    floors: Mapping[str, float],
+    ceilings: Mapping[str, float],
+    lang: str,
+) -> list[str]:
+    """The name of each rate in the legend, with its limit or what it is of all."""
+    said_of = dict.fromkeys(floors, AT_LEAST) | dict.fromkeys(ceilings, ADVISED)
+    return [
+        say(said_of.get(name, OF_ALL), lang, label=label, rate=lines[name].words) if name in lines else label
+        for name, label in zip(rates, names, strict=True)
+    ]
 
 
 def _with_days(measured: pl.DataFrame, by: str, timezone: str, lang: str) -> dict[str, str]:
