@@ -249,7 +249,8 @@ def test_a_panel_shows_what_the_line_that_it_hands_over_measures(
         _type(page, "Only if", "domain = 'mail.example'")
         page.locator("pre", has_text="where=").wait_for()
         page.locator(".jp-RenderedVegaLite :is(canvas, svg.marks)").wait_for()
-        page.locator("table.dataTable tbody td", has_text="mail.example").first.wait_for()
+        page.wait_for_function("""() => [...document.querySelectorAll('table.dataTable tbody tr')]
+            .every(row => row.cells[0].textContent === 'mail.example')""")
         code, shown = page.locator("pre", has_text="where=").inner_text(), _table(page)
         page.locator("table.dataTable th").nth(4).click()  # by what was delivered, the least first
         page.locator("table.dataTable th.dt-ordering-asc").wait_for()

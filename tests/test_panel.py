@@ -116,6 +116,11 @@ def test_what_is_as_by_default_is_not_in_the_line(panel: Panel, store: Any) -> N
     assert panel.code.splitlines()[0] == expected
 
 
+def test_where_no_widget_can_be_shown_the_python_stands(panel: Panel) -> None:
+    shown = panel._repr_mimebundle_()
+    assert shown["text/plain"] == panel.code and "application/vnd.jupyter.widget-view+json" in shown
+
+
 def test_the_line_calls_the_store_as_its_user_does(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["__main__"], "ours", store, raising=False)
     assert tk.explore(store).code.startswith("frame = tk.measure(ours, [")
@@ -192,6 +197,10 @@ def test_a_chart_of_many_groups_says_what_it_leaves_out() -> None:
     assert drawn and [row["domain"] for row in next(iter(drawn["datasets"].values()))][-1] == "1.example"
     assert many._words.value == "The chart has the 20 largest of 21 groups, the table all."
     assert len(_cells(many._table)) == 21
+    _choose(many, ["hard_bounces"], ["domain"])
+    assert "ColumnNotFoundError: unable to find column" in many._words.value and _drawn(many) is None
+    _choose(many, ["failed"], ["domain"])
+    assert many._words.value == "Nothing to draw: each is 0 or unknown." and _drawn(many) is None
     many.where.value = "domain = 'nowhere.example'"
     assert many._words.value == "No rows meet this." and _drawn(many) is None
 

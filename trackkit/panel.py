@@ -112,7 +112,7 @@ class Panel:
             chosen.value, field.value = [*(each for each in chosen.value if each != tag), tag], ""
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self._box._repr_mimebundle_(**options)
+        return self._box._repr_mimebundle_(**options) | {"text/plain": self.code}
 
     def _ask(self, _: object = None) -> None:
         """Ask what the controls say and show the answer, or the sentence that says why there is none."""
@@ -129,7 +129,7 @@ class Panel:
         except TrackkitError as error:
             words = REFUSED.format(error)
         except Exception as error:  # Jupyter shows no traceback of what a control calls
-            words = REFUSED.format(refused_by_system(error) or f"{type(error).__name__}: {error}")
+            words = REFUSED.format(refused_by_system(error) or RequestError(f"{type(error).__name__}: {error}"))
         self._offer(metrics, by)
         self._show(words, chart, cells)
 
@@ -213,12 +213,14 @@ def _test(value: Any) -> str:
 
 
 def _drawn(frame: pl.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> tuple[str, str, Any]:
-    """The chart of a frame, the Python that draws it, and before them what has to be said of it."""
-    if frame.is_empty():
-        return NOTHING, "", None
+    """What has to be said of the chart of a frame, the Python that draws it, and the chart; None if there is none."""
+    if frame.is_empty() or not by:
+        return "" if frame.height else NOTHING, "", None
     name, options = _chart_of(frame, by, metrics)
-    if not by or not name or not (frame[metrics[0]] != 0).any():
-        return "" if not by else ALL_0 if name else UNDRAWN, "", None
+    if not name:
+        return UNDRAWN, "", None
+    if not (frame[metrics[0]] != 0).any():
+        return ALL_0, "", None
     rows, written = frame, "frame"
     if name in ("bars", "rate_bars"):
         size = METRICS[metrics[0]].denominator if name == "rate_bars" else metrics[0]
@@ -232,7 +234,7 @@ def _drawn(frame: pl.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> tu
 def _chart_of(frame: pl.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> tuple[str, list[Any]]:
     """The name of the chart for these breakdowns among `tk.charts`, and its arguments after the frame; none if empty.
 
-    A chart shows the first metric, and beside a first rate the others.
+    It shows the first metric; beside a rate, by one breakdown, the other rates.
     """
     metric = metrics[0]
     along = [name for name in by if frame.schema[name].is_temporal() or frame.schema[name].is_numeric()]
