@@ -1,6 +1,7 @@
 """Frames of pandas and lazy ones at the door; charts of any frame of `measure`; conditions of polars."""
 
-from datetime import date
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -137,6 +138,14 @@ def test_they_can_be_restyled_and_refuse_what_is_not_there():
 def test_a_condition_of_polars_is_that_of_sql(test, sql):
     clicks, asked = ["total_clicks", "unique_clicks"], {"by": "delivery_id"}
     assert tk.measure(EVENTS, clicks, where=test, **asked).equals(tk.measure(EVENTS, clicks, where=sql, **asked))
+
+
+def test_an_instant_of_a_condition_is_in_the_zone_of_the_question():
+    noon = datetime(2026, 5, 1, 12, tzinfo=ZoneInfo("Europe/Paris"))
+    asked = {"by": [], "timezone": "Europe/Paris"}
+    assert tk.measure(EVENTS, "total_clicks", where=pl.col("hour") < noon, **asked).item() == 2  # those of 1 May
+    with pytest.raises(RequestError, match=r"is not understood.*Europe/Paris.*UTC"):
+        tk.measure(EVENTS, "total_clicks", where=pl.col("hour") < noon.astimezone(UTC), **asked)
 
 
 def test_it_counts_the_rows_that_meet_it():

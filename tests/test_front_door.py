@@ -62,9 +62,6 @@ def test_a_type_checker_knows_the_front_door(tmp_path: Path, monkeypatch: pytest
     assert error.startswith('error: Module has no attribute "measures"')
 
 
-QUESTIONS_AND_CHARTS = [name for name in tk.__all__ if name not in ("findings", "tables", "tiles")]
-
-
 def _functions(name: str, value: object) -> Iterator[tuple[str, Callable[..., object]]]:
     """A function by its name, or the public ones of a module and of its own modules."""
     if isinstance(value, ModuleType):
@@ -74,8 +71,8 @@ def _functions(name: str, value: object) -> Iterator[tuple[str, Callable[..., ob
         yield name, inspect.unwrap(value)
 
 
-@pytest.mark.parametrize("name", QUESTIONS_AND_CHARTS)
-def test_every_question_and_chart_has_an_example(name: str) -> None:
+@pytest.mark.parametrize("name", tk.__all__)
+def test_every_function_has_an_example(name: str) -> None:
     """Those in docstrings run as doctests."""
     lacking = [each for each, function in _functions(name, getattr(tk, name)) if ">>>" not in (function.__doc__ or "")]
     assert lacking == []

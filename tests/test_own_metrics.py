@@ -62,6 +62,9 @@ def test_a_rate_brings_the_counts_it_is_made_of_and_is_drawn_and_shown_without_a
     dots = tk.charts.dots(measured, x="delivered", y=per, by="delivery_id")
     assert [tip["title"] for tip in dots.to_dict()["encoding"]["tooltip"]][-2:] == ["Clicked of delivered", "Clicked"]
     assert "Clicked of delivered" in tk.tables.breakdown_table(measured, "delivery_id", [per]).as_raw_html()
+    compared = tk.compare(_tables(), "7", "8", metrics=per).row(0, named=True)
+    assert [compared[name] for name in ("part_a", "whole_a", "part_b", "whole_b")] == [1, 5, 1, 2]
+    assert compared["metric"] == "clicks_per_message" and abs(compared["difference"] - 0.3) < 1e-12
     assert "clicks_per_message" not in METRICS, "nothing is registered"
 
 

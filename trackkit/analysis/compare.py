@@ -20,7 +20,7 @@ from trackkit.engine.selection import ALL, Selection
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
-from trackkit.metrics import BOOTSTRAP, METRICS, WILSON, lineage, where_of
+from trackkit.metrics import BOOTSTRAP, METRICS, WILSON, Metric, lineage, named, own_among, where_of
 
 __all__ = ["MACHINES", "adjusted", "compare", "sequence"]
 
@@ -59,7 +59,7 @@ def compare(
     a: Deliveries,
     b: Deliveries,
     *others: Deliveries,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Metric | Sequence[str | Metric] | None = None,
     level: float = 0.95,
     peeking: bool = False,
     split: Sequence[float] | None = None,
@@ -76,6 +76,7 @@ def compare(
     the chance of so uneven a split of the messages processed; below 0.001, mend the split before reading on.
 
     `metrics` are rates, by default all that have an interval (`Metric.interval`); any other has only its difference.
+    They may be ones made by `trackkit.metric`.
     Raises RequestError for what is no rate, for unknown deliveries and for one in two variants, and for an invalid
     `level` or `split`.
 
@@ -83,7 +84,11 @@ def compare(
     >>> compared.select("part_a", "whole_a", "part_b", "whole_b", "is_different").row(0)
     (6, 82, 6, 57, False)
     """
-    level, names = require_level(level), _rates(metrics)
+    if own := own_among([metrics]):
+        options: Any = {"level": level, "peeking": peeking, "split": split, "activity": activity}
+        with METRICS.having(own):
+            return compare(tables, a, b, *others, metrics=named(metrics), **options)
+    level, names = require_level(level), _rates(named(metrics))
     asked = _asked(tables, (a, b, *others))
     variants = [Variant("+".join(ids), ids, activity, _figures(tables, ids, names, activity)) for ids in asked]
     chance = _of_split(variants, split)
@@ -94,7 +99,7 @@ def compare(
     return pl.DataFrame(rows, schema=COLUMNS).with_columns(split_p=pl.lit(chance, pl.Float64))
 
 
-def _rates(metrics: Sequence[str] | None) -> list[str]:
+def _rates(metrics: str | Sequence[str] | None) -> list[str]:
     rates = [name for name, metric in METRICS.items() if metric.is_rate]
     if metrics is None:
         return [name for name in rates if METRICS[name].interval]

@@ -36,14 +36,14 @@ def conditions(
     """Return a condition, of SQL or polars, as expressions that must all be true for a row; each true, false or null.
 
     `columns` are those that may be tested, `types` those of columns that no table has; dates and instants in SQL are
-    written as ISO text, in `timezone`.
+    written as ISO text, in `timezone`, and instants in polars are of that zone.
     Raises RequestError for what is no condition, an unknown column, and values that its type cannot be compared with.
 
     >>> [str(test) for test in conditions("day >= '2026-10-01' AND NOT weekday = 7", {"day": (), "weekday": ()}, "UTC")]
     ['[(col("day")) >= (2026-10-01)]', '[(col("weekday")) == (dyn int: 7)].not()']
     """
     if isinstance(written, pl.Expr):
-        return [_expression(written, columns, types)]
+        return [_expression(written, columns, timezone, types)]
     return _Condition(written, columns, timezone, types).read()
 
 
@@ -223,7 +223,9 @@ class _Condition:
         return pl.lit(date(at.year, at.month, at.day)), kind, words
 
 
-def _expression(written: pl.Expr, columns: Mapping[str, Any], known: Mapping[str, pl.DataType]) -> pl.Expr:
+def _expression(
+    written: pl.Expr, columns: Mapping[str, Any], timezone: str, known: Mapping[str, pl.DataType]
+) -> pl.Expr:
     """A condition of polars, checked against columns without rows, where a test of each row has no value."""
     quoted = f"The condition {_short(str(written))}"
     if not (names := written.meta.root_names()):
@@ -231,7 +233,7 @@ def _expression(written: pl.Expr, columns: Mapping[str, Any], known: Mapping[str
     for name in names:
         if name not in columns:
             raise RequestError(f"There is no column to filter by {name!r}.{did_you_mean(name, columns)}")
-    types = {name: known.get(name) or _type_of(name) for name in names}
+    types = {name: known.get(name) or _by_the_clock(_type_of(name), timezone) for name in names}
     try:
         tested = pl.DataFrame(schema=types).select(written)
     except PolarsError as error:
@@ -242,6 +244,11 @@ def _expression(written: pl.Expr, columns: Mapping[str, Any], known: Mapping[str
     if tested.height:
         raise RequestError(f"{quoted} tests all rows together, and a condition tests each by itself.")
     return written
+
+
+def _by_the_clock(dtype: pl.DataType, timezone: str) -> pl.DataType:
+    """The type of a column as it is asked about: instants are those of the clock of a time zone."""
+    return pl.Datetime("us", timezone) if isinstance(dtype, pl.Datetime) else dtype
 
 
 def _type_of(name: str) -> pl.DataType:

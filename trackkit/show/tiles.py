@@ -88,7 +88,11 @@ class Large:
 
 
 def large(figures: Sequence[Large], data: dict[str, Any] | None = None) -> Block:
-    """Show large figures in a row; `data` is that of `data.table_data`."""
+    """Show large figures in a row; `data` is that of `data.table_data`.
+
+    >>> large([Large("Read", "1.0%", "29 of 3,014")]).html.striptags()
+    'Read1.0%29 of 3,014'
+    """
     tile = '<li class="tk-tile"><span class="tk-name">{}</span><strong>{}</strong><span class="tk-of">{}</span></li>'
     shown = [Markup(tile).format(each.name, each.value, each.beneath) for each in figures]
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
@@ -99,6 +103,10 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
 
     Each with its parts, its distance from what is usual, and a line of the last twelve of its kind; in a report about
     several deliveries, their totals alone.
+
+    >>> page = tk.open_page("overview", store.snapshot(), delivery)
+    >>> row(page, ["open_rate"]).html.striptags()
+    'Opened ?31.7%26 of 82 (22.6–42.4%)'
     """
     tiles = {tile.metric: tile for tile in page.template.tile}
     names = list(tiles if metrics is None else metrics)
@@ -116,6 +124,11 @@ def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
 
     In: the frames of `sending.pace` and of `curves.time_to_reach` with the share 0.5. What the template's `[lead]` has
     no sentence for is not said.
+
+    >>> page = tk.open_page("overview", store.snapshot(), delivery)
+    >>> reached = tk.curves.time_to_reach(store, delivery, [0.5])
+    >>> lead(page, tk.sending.pace(store, delivery), reached).html.striptags()[:63]
+    '26 of 82 opened and 6 clicked. Half of the opens came within 3 '
     """
     state = pace.row(0, named=True)
     opened, clicked = page.headline(["open_rate", "recipient_click_rate"]).to_dicts()
@@ -132,6 +145,11 @@ def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
     In: a frame of `measure` by `domain`, with the metrics that have a ceiling or a floor in the template's `[[look]]`.
     Domains of fewer than 30 messages are left out, and above a ceiling those of fewer than 3 cases. Each fact names, in
     `data-report`, the report that shows more: `run` makes it a link. None if there is none.
+
+    >>> page = tk.open_page("overview", store.snapshot(), delivery)
+    >>> by_domain = tk.measure(store, ["hard_bounce_rate", "complaint_rate"], by="domain", delivery=delivery)
+    >>> look(page, by_domain) is None  # nothing is above what is advised
+    True
     """
     rows = {each["metric"]: each for each in page.headline([each.metric for each in page.template.look]).to_dicts()}
     facts = [*_above(page, by_domain), *_unusual(page, rows)]

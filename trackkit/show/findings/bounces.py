@@ -14,6 +14,10 @@ def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
 
     In: the frame of `bounces.bounces` by domain. Where the highest rate is of a domain too small to say, no other one
     is said to fail most.
+
+    >>> by_domain = tk.bounces.bounces(store, by="domain").with_columns(pl.col("errors", "breakdown_of") * 30)
+    >>> fails_most(by_domain).text
+    'harbour.test fails most: 16.7% (30 of 180)'
     """
     part, whole = METRICS["failure_rate"].parents
     require(["row", "domain", "errors", "breakdown_of", "breakdown"], bounces.columns)
@@ -27,7 +31,11 @@ def fails_most(bounces: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def invalid_addresses(axes: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many errors mean that an address is invalid for good; None without errors. In: `bounces.axes`."""
+    """Say how many errors mean that an address is invalid for good; None without errors. In: `bounces.axes`.
+
+    >>> invalid_addresses(tk.bounces.axes(store)).text
+    '2 of 3 errors say that the address is invalid (66.7%)'
+    """
     if not axes["messages"].count():
         return None
     is_invalid = (pl.col("cause") == "address") & (pl.col("permanence") == "permanent")

@@ -34,13 +34,22 @@ def together(
 
     In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
     of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
+
+    >>> both = tk.several.side_by_side(store, ["open_rate", "recipient_click_rate"])
+    >>> together(both.rows, both.total).text
+    'Opened most: “Weekly letter: first frost ❄️”, 31.7%; least: “Autumn offer −20 %”, 26.3%'
     """
     require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
     return _most_and_least(rows, "open_rate", lang, unfinished) or _opened_together(rows, total, lang)
 
 
 def clicked_most(rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()) -> Finding | None:
-    """Say which delivery was clicked most and which least, as `together` does of opens; None of fewer than three."""
+    """Say which delivery was clicked most and which least, as `together` does of opens; None of fewer than three.
+
+    >>> rows = tk.several.side_by_side(store, ["recipient_click_rate"]).rows.drop("delivery")
+    >>> clicked_most(rows.with_columns(delivery="delivery_id")).text
+    'Clicked most: “7471196”, 10.5%; least: “7471122”, 3.7%'
+    """
     return _most_and_least(rows, "recipient_click_rate", lang, unfinished)
 
 
@@ -48,6 +57,10 @@ def unlike_before(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which rate differs most surely from the delivery before, or that none does beyond chance.
 
     In: the frame of `overview.beside_previous`; None if it is empty.
+
+    >>> compared = tk.overview.beside_previous(store, "7471122", ["recipient_click_rate"])
+    >>> unlike_before(compared).text
+    'As in “Weekly letter: first frost ❄️” before it: no rate differs beyond chance'
     """
     if compared.is_empty():
         return None

@@ -77,7 +77,13 @@ def lowest(
 def highest(
     rows: pl.DataFrame, column: str, metric: str, lang: str = "en", labels: Labels | None = None
 ) -> Finding | None:
-    """Say which group has the highest rate, as `lowest` does."""
+    """Say which group has the highest rate, as `lowest` does.
+
+    >>> rows = pl.DataFrame({"domain": ["x.example", "y.example", "z.example"], "unique_opens": [10, 11, 50]})
+    >>> rows = rows.with_columns(delivered=100, open_rate=pl.col("unique_opens") / 100)
+    >>> highest(rows, "domain", "open_rate").text
+    'z.example opens most: 50.0% (50 of 100)'
+    """
     return _extreme(rows, column, metric, "highest", lang, labels)
 
 
@@ -87,6 +93,11 @@ def stands_out(
     """Say which group is lowest, or else highest, as `lowest` does; or else that none stands out.
 
     None if fewer than three groups have 30 cases, or all rates are 0.
+
+    >>> rows = pl.DataFrame({"domain": ["x.example", "y.example", "z.example"], "unique_opens": [10, 11, 50]})
+    >>> rows = rows.with_columns(delivered=100, open_rate=pl.col("unique_opens") / 100)
+    >>> stands_out(rows, "domain", "open_rate").text
+    'z.example opens most: 50.0% (50 of 100)'
     """
     found = lowest(rows, column, metric, lang, labels) or highest(rows, column, metric, lang, labels)
     groups = _groups(rows, column, metric)
@@ -110,6 +121,12 @@ def outlier(
     """Say which group has a rate that is lower, or else higher, than the others beyond chance: the first such rate.
 
     Else that none of the first rate has, as `stands_out` does. In: a frame as for `lowest`, with all the metrics.
+
+    >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
+    >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
+    >>> rows = rows.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> outlier(rows, "domain", ["open_rate"]).text
+    'z.example opens least: 5.0% (5 of 100)'
     """
     each = (side(rows, column, metric, lang, labels) for metric in metrics or [] for side in (lowest, highest))
     return next(filter(None, each), None) or (stands_out(rows, column, metrics[0], lang, labels) if metrics else None)
@@ -122,6 +139,12 @@ def above(
 
     In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there. Fewer than 3 cases are
     not above.
+
+    >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
+    >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
+    >>> rows = rows.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> above(rows, "domain", "open_rate", ceiling=0.2).text
+    'Open rate (recipients): 41.0% at y.example and 1 more above the advised 20%'
     """
     groups = _groups(rows, column, metric)
     if groups.is_empty():
@@ -143,6 +166,12 @@ def below(
     """Say which groups have a rate below what is wanted, the lowest first; or that none has.
 
     In: a frame as for `lowest`. Groups of fewer than 30 are left out; None if no other is there.
+
+    >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
+    >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
+    >>> rows = rows.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> below(rows, "domain", "open_rate", floor=0.2).text
+    'Open rate (recipients): 5.0% at z.example, wanted at least 20%'
     """
     groups = _groups(rows, column, metric)
     if groups.is_empty():
@@ -169,6 +198,12 @@ def limits_kept(
     """Say which groups have a rate above its ceiling or below its floor, for the first such rate; or that none has.
 
     In: a frame as for `above`, with the rates of `ceilings` and `floors`.
+
+    >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
+    >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
+    >>> rows = rows.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> limits_kept(rows, "domain", None, floors={"open_rate": 0.2}).text
+    'Open rate (recipients): 5.0% at z.example, wanted at least 20%'
     """
     limits, least = dict(ceilings or {}), dict(floors or {})
     is_over = [metric for metric, at in limits.items() if (_groups(rows, column, metric)["rate"] > at).any()]

@@ -32,6 +32,9 @@ def furthest(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many messages came to the last step that any came to; None if none was opened.
 
     In: the frame of `overview.funnel`.
+
+    >>> furthest(tk.overview.funnel(store)).text
+    'Of 316 messages, 3 had a buyer'
     """
     require(["step", "count"], steps.columns)
     reached = steps.filter(pl.col("count") > 0, pl.col("step").is_in(list(_REACHED)))
@@ -47,6 +50,9 @@ def reacted(breakdown: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many of the recipients reached reacted at all; None if that is unknown.
 
     In: the frame of `reactions.breakdown`.
+
+    >>> reacted(tk.reactions.breakdown(store)).text
+    '56 of 260 recipients reacted (21.5%)'
     """
     silent, whole = breakdown.row(-2, named=True)["recipients"], breakdown.row(-1, named=True)["recipients"]
     part = None if silent is None else whole - silent
@@ -57,6 +63,9 @@ def clicked_times(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many recipients clicked how often; None if that is unknown, or nobody did.
 
     In: a frame of `measure` with one row, and `unique_clicks` and `total_clicks`.
+
+    >>> clicked_times(tk.measure(store, ["total_clicks", "unique_clicks", "unique_people_clicks"], by=[])).text
+    '19 recipients clicked 56 times'
     """
     people, clicks = measured.select("unique_clicks", "total_clicks").row(0)
     if not people or not clicks:
@@ -77,6 +86,9 @@ def above_average(figures: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many of those who opened clicked, beside the platform average; None if that is unknown.
 
     In: the frame of `links.click_figures`.
+
+    >>> above_average(tk.links.click_figures(store, delivery)).text
+    '6 of the estimated 29 who opened clicked (20.7%)'
     """
     row = figures.row(0, named=True)
     if row["platform_average"] is None:
@@ -97,6 +109,9 @@ def opted_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many recipients opted out; None if unknown.
 
     In: a frame of `measure` with one row, and `unsubscribed_recipients` and `delivered`.
+
+    >>> opted_out(tk.measure(store, ["unsubscribe_clicks", "unsubscribed_recipients", "delivered"], by=[])).text
+    '2 of 260 recipients opted out (0.8%)'
     """
     part, whole = measured.select("unsubscribed_recipients", "delivered").row(0)
     return share_of(say("{part} of {whole} recipients opted out ({rate})", lang), part, whole, lang)
@@ -106,6 +121,9 @@ def definitions_apart(compared: pl.DataFrame, lang: str = "en") -> Finding | Non
     """Say between what a rate lies under several definitions, and what differs; None if none differs by a twentieth.
 
     In: the frame of `definitions.side_by_side`. Of the questions whose answers differ that much, it is the first.
+
+    >>> definitions_apart(tk.definitions.side_by_side(store)).text
+    'Open rate: between 19.0% and 21.5%, by definition: what is counted differs, and out of what'
     """
     require(["question", "rate", "numerator_metric", "denominator_metric"], compared.columns)
     known = compared.filter(pl.col("rate").is_not_null(), pl.col("denominator") >= LEAST)

@@ -39,6 +39,10 @@ def strongest_in_message(links: pl.DataFrame, lang: str = "en") -> Finding | Non
     """Say which link took most of the clicks in the message; None below 30 clicks, or if two took as many.
 
     In: the frame of `clickmap.message_links`.
+
+    >>> links = pl.DataFrame({"text": ["Read on", "Contact"], "clicks": [30, 12], "message_clicks": 60})
+    >>> strongest_in_message(links).text
+    '“Read on” took 50.0% of the clicks in the message (30 of 60)'
     """
     first = first_place(links, "clicks", "message_clicks", "text")
     if first is None:
@@ -50,6 +54,10 @@ def most_clicked(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which tracked link took most of all clicks; None below 30, or if two took as many.
 
     In: the frame of `links.tracked_links`, or of `links.link_clicks`.
+
+    >>> links = tk.clickmap.named_links(store, delivery).with_columns(pl.col("clicks", "total") * 30)
+    >>> most_clicked(links).text
+    '“Shop home” took 25.9% of all clicks (210 of 810)'
     """
     if "link" in links.columns:
         named = links.filter(pl.col("row").cast(pl.String) == "link").with_columns(name="link")
@@ -60,28 +68,44 @@ def most_clicked(links: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def in_message(placement: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many of all clicks were on links of the message; None without clicks. In: `clickmap.placement`."""
+    """Say how many of all clicks were on links of the message; None without clicks. In: `clickmap.placement`.
+
+    >>> in_message(tk.clickmap.placement(store, delivery)).text
+    '12 of 27 clicks were on links of the message (44.4%)'
+    """
     row = placement.row(0, named=True)
     sentence = say("{part} of {whole} clicks were on links of the message ({rate})", lang)
     return share_of(sentence, row["placed_clicks"], row["total"], lang)
 
 
 def outside_message(placement: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many of all clicks were on other links; None without clicks. In: `clickmap.placement`."""
+    """Say how many of all clicks were on other links; None without clicks. In: `clickmap.placement`.
+
+    >>> outside_message(tk.clickmap.placement(store, delivery)).text
+    '15 of 27 clicks were elsewhere (55.6%)'
+    """
     row = placement.row(0, named=True)
     sentence = say("{part} of {whole} clicks were elsewhere ({rate})", lang)
     return share_of(sentence, row["total"] - row["placed_clicks"], row["total"], lang)
 
 
 def on_offers(offers: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say what share of all clicks was on offers; None without a click. In: the frame of `clickmap.offer_links`."""
+    """Say what share of all clicks was on offers; None without a click. In: the frame of `clickmap.offer_links`.
+
+    >>> on_offers(tk.clickmap.offer_links(store, delivery)) is None  # no link is one of an offer
+    True
+    """
     whole = offers["total"].max() if offers.height else None
     sentence = say("{rate} of all clicks were on offers ({part} of {whole})", lang)
     return share_of(sentence, int(offers["clicks"].sum()), whole, lang)  # type: ignore[arg-type]
 
 
 def after_validity(late: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many clicks came after the validity of their link; None without one. In: `links.late_clicks`."""
+    """Say how many clicks came after the validity of their link; None without one. In: `links.late_clicks`.
+
+    >>> after_validity(tk.links.late_clicks(store, delivery)) is None  # no link says until when it holds
+    True
+    """
     row = late.row(-1, named=True)
     if not row["late"] and row["clicks"]:
         return Finding(say("No click came after the validity of its link", lang))

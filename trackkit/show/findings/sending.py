@@ -40,6 +40,9 @@ def outcome(measured: pl.DataFrame, over: Literal["to_deliver", "processed"], la
     """Say how many of the messages to deliver, or of those processed, were delivered; None if that is unknown.
 
     In: a frame of `measure` with one row, and `over`, `delivered_with_seeds` or `delivered`, and maybe `pending`.
+
+    >>> outcome(tk.measure(store, ["delivered", "failed", "processed"], by=[]), "processed").text
+    '260 of 275 messages processed were delivered (94.5%)'
     """
     row = measured.row(0, named=True)
     part, whole = row.get("delivered_with_seeds", row.get("delivered")), row[over]
@@ -55,6 +58,9 @@ def left_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many recipients of the initial population were left out; None if that is unknown.
 
     In: a frame of `measure` with one row, and `rejected` and `targeted`.
+
+    >>> left_out(tk.measure(store, ["rejected", "targeted"], by=[])).text
+    '32 of 348 recipients were left out before sending (9.2%)'
     """
     row = measured.row(0, named=True)
     sentence = say("{part} of {whole} recipients were left out before sending ({rate})", lang)
@@ -65,6 +71,9 @@ def sent_within(pace: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how fast messages went out, and how many are pending; None below one message an hour, or if unknown.
 
     In: the frame of `sending.pace`.
+
+    >>> sent_within(tk.sending.pace(store, delivery)).text
+    'Sent within 1 min 7 s, at 4,592 messages an hour'
     """
     row = pace.row(0, named=True)
     if not row["last_at"] or not row["started_at"] or (row["messages_per_hour"] or 0) < 1:
@@ -81,7 +90,11 @@ def fastest(
     speed: Literal["messages_per_hour", "bits_per_second"] = "messages_per_hour",
     lang: str = "en",
 ) -> Finding | None:
-    """Say when the sending was fastest, and how fast; None below 1, or if unknown. In: `sending.throughput`."""
+    """Say when the sending was fastest, and how fast; None below 1, or if unknown. In: `sending.throughput`.
+
+    >>> fastest(tk.sending.throughput(store, delivery), "messages_per_hour").text
+    'Busiest minute: 84 messages (Sun, 2026-11-01 17:00)'
+    """
     starts = throughput.group_by("starts_at").agg(pl.col(speed, "messages").sum(), pl.col("seconds").max())
     starts = starts.sort(speed, "starts_at", descending=[True, False])
     if starts.is_empty() or starts[speed][0] < 1:
@@ -95,7 +108,11 @@ def fastest(
 
 
 def counters_differ(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many of the platform's counters differ from ours. In: the frame of `counters.compare`."""
+    """Say how many of the platform's counters differ from ours. In: the frame of `counters.compare`.
+
+    >>> counters_differ(tk.counters.compare(store)) is None  # the demo brings no counters
+    True
+    """
     if compared.is_empty():
         return None
     count, total = (number(n, lang=lang) for n in (int(compared["differs"].sum()), compared.height))

@@ -14,13 +14,22 @@ def most_visited(pages: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which page was displayed most; None below 30 pages, or if two were as often.
 
     In: the frame of `links.link_clicks` of the site's pages.
+
+    >>> pages = pl.DataFrame({"row": "link", "link": ["Shop home", "Basket"], "clicks": [30, 12], "total": 60})
+    >>> most_visited(pages).text
+    '“Shop home” is 50.0% of the pages displayed (30 of 60)'
     """
     first = first_place(pages.filter(pl.col("row").cast(pl.String) == "link"), "clicks", "total", "link")
     return first and Finding(say("“{name}” is {share} of the pages displayed ({part} of {whole})", lang, **first(lang)))
 
 
 def most_tagged(links: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say which tag was seen most; None below 30, or if two were as often. In: `links.link_clicks` by tag."""
+    """Say which tag was seen most; None below 30, or if two were as often. In: `links.link_clicks` by tag.
+
+    >>> tags = pl.DataFrame({"row": "link", "link": ["home", "basket"], "clicks": [30, 12], "total": 60})
+    >>> most_tagged(tags).text
+    'Tag “home”: 50.0% of the pages (30 of 60)'
+    """
     first = first_place(links.filter(pl.col("row").cast(pl.String) == "link"), "clicks", "total", "link")
     return first and Finding(say("Tag “{name}”: {share} of the pages ({part} of {whole})", lang, **first(lang)))
 
@@ -29,6 +38,9 @@ def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many pages were displayed and what was sold; None if a figure is unknown or nothing was displayed.
 
     In: a frame of `measure` with one row, and `web_visits`, `sales` and `sales_amount`.
+
+    >>> pages_and_sales(tk.measure(store, ["web_visits", "sales", "sales_amount"], by=[])).text
+    '31 pages displayed, 3 sales worth 93.51'
     """
     row = measured.row(0, named=True)
     if not row.get("web_visits") or row.get("sales") is None or row.get("sales_amount") is None:
@@ -50,6 +62,10 @@ def tied_by(counts: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many pages of a delivery follow a click in its message; None without pages.
 
     In: the frame of `web.attribution_counts`.
+
+    >>> visits = tk.consent.with_consent(store, tk.web.attribute_web(store))
+    >>> tied_by(tk.web.attribution_counts(visits)).text
+    'All 29 pages follow a click in the message'
     """
     tied = counts.filter(pl.col("attribution").cast(pl.String) != "none")
     direct = tied.filter(pl.col("attribution").cast(pl.String) == "direct")
@@ -72,6 +88,11 @@ def first_day(activity: pl.DataFrame, lang: str = "en") -> Finding | None:
     None below 30 pages, or if two hours of the one day had as many.
 
     In: the frame of `web.visit_activity`.
+
+    >>> visits = tk.consent.with_consent(store, tk.web.attribute_web(store))
+    >>> activity = tk.web.visit_activity(visits, every="1h").with_columns(pl.col("count") * 30)
+    >>> first_day(activity).text
+    '48.3% of the pages were displayed on the first day (420 of 870)'
     """
     whole = int(activity["count"].sum())
     if whole < LEAST:
@@ -88,6 +109,9 @@ def refused(choices: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many visitors refused web tracking; None without visitors.
 
     In: the frame of `consent.consent_counts`; visitors of several applications are in it once for each.
+
+    >>> refused(tk.webapp.choices(tk.webapp.counted_pages(store))).text
+    '2.6% refused web tracking (1 of 39)'
     """
     whole = int(choices["visitors"].sum())
     if not whole:
@@ -103,6 +127,9 @@ def counted_of(conversion: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many of the visitors of the most visited path count, and how many began; None without visitors.
 
     In: the frame of `webapp.conversion`.
+
+    >>> counted_of(tk.webapp.conversion(tk.webapp.counted_pages(store))).text
+    "Concours d'automne: of 29 visitors, 29 are counted, of whom 27 began"
     """
     if conversion.is_empty() or not conversion["everyone"][0]:
         return None
@@ -124,6 +151,11 @@ def largest_loss(steps: pl.DataFrame, lang: str = "en") -> Finding | None:
     None if no step was reached by 30 or lost anybody.
 
     In: the frame of `webapp.funnel`.
+
+    >>> steps = tk.webapp.funnel(tk.webapp.counted_pages(store))
+    >>> steps = steps.with_columns(pl.col("visitors", "started", "before", "lost") * 30)
+    >>> largest_loss(steps).text
+    "Most are lost before “Your details” of Concours d'automne: 44.4% (360 of 810)"
     """
     rows = steps.filter(pl.col("before") >= LEAST, pl.col("lost") > 0)
     if rows.is_empty():
@@ -152,6 +184,10 @@ def brought_most(sources: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say which delivery brought most visitors of one path, or that none is ahead beyond chance; None below 30 known.
 
     In: the frame of `webapp.traffic_sources` for one path.
+
+    >>> found = {"rank": [1, None], "source": ["Autumn offer", None], "found_by": ["named", "nothing"]}
+    >>> brought_most(pl.DataFrame({**found, "visitors": [80, 20], "total": 100})).text
+    '“Autumn offer” brought most: 80 of the 80 visitors whose delivery is known'
     """
     known = sources.filter(pl.col("found_by").cast(pl.String).fill_null("others") != "nothing")
     ranked = known.filter(pl.col("rank").is_not_null(), pl.col("source").is_not_null())

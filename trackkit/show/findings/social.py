@@ -22,6 +22,10 @@ def most_shared_on(sharing: pl.DataFrame, networks: Mapping[str, str], lang: str
     """Say on which network most was shared, or that none is ahead beyond chance; None below 30 sharing activities.
 
     In: the frame of `sharing.social_sharing`; `networks` maps each network to words.
+
+    >>> sharing = tk.sharing.social_sharing(store).with_columns(pl.col("shares", "total_shares") * 30)
+    >>> most_shared_on(sharing, {"email": "E-mail", "facebook": "Facebook"}).text
+    'No network is clearly ahead: E-mail has 90 of 270 sharing activities (33.3%)'
     """
     named = sharing.filter(pl.col("row").cast(pl.String) == "network", pl.col("shares") > 0)
     ranked = named.with_columns(pl.col("network").replace(networks)).sort("shares", descending=True)
@@ -39,6 +43,11 @@ def most_shared_in(activity: pl.DataFrame, every: CalendarPeriod = "month", lang
     """Say in which period most was shared; None below 30 sharing activities or in a single period.
 
     In: the frame of `sharing.sharing_activity`. Periods that are not whole say nothing.
+
+    >>> months = pl.select(starts_on=pl.date_range(pl.date(2026, 5, 1), pl.date(2026, 6, 1), "1mo"))
+    >>> months = months.with_columns(shares=pl.Series([40, 10]), is_whole=True)
+    >>> most_shared_in(months).text
+    'Most was shared in May 2026: 80.0% of the sharing activities (40 of 50)'
     """
     periods = activity.filter("is_whole")
     names = pl.Series([period_name(day, every, lang) for day in periods["starts_on"]], dtype=pl.String)

@@ -17,6 +17,10 @@ def grown(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding | No
     """Say how the largest service grew or shrank over a period; None if nobody joined or left.
 
     In: the frame of `subscriptions.subscription_progress`.
+
+    >>> progress = tk.subscriptions.subscription_progress(store)
+    >>> grown(progress, "1 month").text
+    'Weekly letter: la lettre préférée grew by 13 to 120 subscribers in 1 month: 13 joined, 0 left'
     """
     rows = progress.filter(pl.col("period").cast(pl.String) == period).drop_nulls("change")
     if rows.is_empty() or not rows["joined"][0] + rows["left"][0]:
@@ -33,6 +37,10 @@ def loses_most(progress: pl.DataFrame, period: str, lang: str = "en") -> Finding
     """Say which service lost the largest part of its subscribers; if chance explains it, what `grown` says.
 
     In: the frame of `subscriptions.subscription_progress`. Services of fewer than 30 are left out.
+
+    >>> progress = tk.subscriptions.subscription_progress(store)
+    >>> loses_most(progress, "6 months").text
+    'Weekly letter: la lettre préférée grew by 111 to 120 subscribers in 6 months: 111 joined, 0 left'
     """
     is_period = pl.col("period").cast(pl.String) == period
     rows = progress.filter(is_period, pl.col("everybody") >= LEAST).sort("loss_rate", descending=True)
@@ -51,6 +59,10 @@ def joined_lately(weeks: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many joined and left in the last four whole weeks, and in the four before; None with fewer weeks.
 
     In: the frame of `subscriptions.acts_by_week`; all services are added up.
+
+    >>> weeks = tk.subscriptions.acts_by_week(tk.subscriptions.subscription_curves(store))
+    >>> joined_lately(weeks).text
+    'Last 4 weeks: 18 joined and 0 left; the 4 before: 28 and 0'
     """
     starts = weeks.filter("is_whole")["starts_on"].unique().sort()
     if starts.len() < 2 * RECENT:
@@ -74,6 +86,9 @@ def left_from(by_delivery: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many of those who left named a delivery, and which one most did; None if none named one.
 
     In: the frame of `subscriptions.acts_by_delivery`.
+
+    >>> left_from(tk.subscriptions.acts_by_delivery(store)) is None  # nobody left
+    True
     """
     named = by_delivery.filter(pl.col("delivery").is_not_null(), pl.col("unsubscriptions") > 0)
     if named.is_empty():

@@ -110,6 +110,11 @@ def metric_table(
     In: a frame of `measure` with one row that holds `metrics` and, if given, `over`: every count is also shown as a
     share of that metric, as the platform does ("every rate / Success"). The label "label" is the heading of the
     labels. `decimals`, if given, are those of rates, amounts and averages. Raises RequestError for another frame.
+
+    >>> measured = tk.measure(store, ["delivered", "open_rate"], by=[], delivery=delivery)
+    >>> table = metric_table(measured, ["delivered", "open_rate"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Indicator', 'Value', 'Rate', 'Numerator', 'Denominator']
     """
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
     rows = [_metric_cells(row, name, over, labels or {}, lang, decimals) for name in metrics]
@@ -171,6 +176,11 @@ def breakdown_table(
     distinct counts do not add up; it also says once why a metric cannot be observed. A rate above its ceiling in
     `ceilings`, or below its floor in `floors`, is marked, in words and not by colour alone. `decimals`, if given, are
     those of rates, amounts and averages.
+
+    >>> by_domain = tk.measure(store, ["delivered", "open_rate"], by="domain", delivery=delivery)
+    >>> table = breakdown_table(by_domain, "domain", ["delivered", "open_rate"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Domain', 'Success (without control addresses)', 'Open rate (recipients)', 'Opens (recipients)']
     """
     limits = Limits(ceilings or {}, floors or {})
     words = {by: cells.headline(by, lang)} | {name: cells.label_of(name, lang) for name in metrics} | dict(labels or {})
@@ -238,6 +248,10 @@ def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:
 
     In and out: a frame of `measure`. Rates of the others are computed from their summed parts; counts of people, who
     may belong to several groups, do not add up and are null.
+
+    >>> by_domain = tk.measure(store, "delivered", by="domain", delivery=delivery)
+    >>> largest(by_domain, "domain", 2).rows()
+    [('mail.example', 21), ('inbox.example', 10), ('Others', 51)]
     """
     counts = [name for name in measured.columns if name in METRICS and not METRICS[name].denominator]
     ranked = measured.sort(counts[0], descending=True, nulls_last=True, maintain_order=True)
@@ -265,6 +279,10 @@ def share_table(
     """Show when each share of the total was reached: one row per share, one column per series.
 
     In: the frame of `curves.pareto`: `share`, then words such as "1 h 10 min", null where a series is empty.
+
+    >>> table = share_table(tk.curves.pareto(store, delivery, shares=[0.5, 0.9]))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Share', 'Sum of opens', 'Cumulated clicks', 'Transactions']
     """
     series = [name for name in rows.columns[1:] if not name.startswith("why ")]
     words = cells.headings(["share", *series], SERIES, labels, lang)
@@ -300,6 +318,10 @@ def link_table(
     `columns` are among theirs; `bar` is drawn from `message_share`, else `share`; `number` is the badge of the message.
     Others without clicks have no row, and without links the table is a sentence. What a sender's template fills into a
     URL is left out of it. Raises RequestError for an unknown column.
+
+    >>> table = link_table(tk.links.link_clicks(store, delivery), ["rank", "link", "clicks", "share"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['#', 'Link', 'Link clicks', 'Share of clicks', 'Total']
     """
     if {"row", "clicks"} <= set(links.columns):
         links = links.filter((pl.col("row").cast(pl.String) != "others") | (pl.col("clicks") != 0))
@@ -323,6 +345,9 @@ def validity_table(
     """Show when each link ended, and how many of its clicks came after that; None where no end is known.
 
     In: the frame of `links.late_clicks`.
+
+    >>> validity_table(tk.links.late_clicks(store, delivery)) is None  # no link says until when it holds
+    True
     """
     if late.row(-1, named=True)["clicks"] is None:
         return None
@@ -359,6 +384,10 @@ def log_table(
     In: any frame, such as that of `logs.tracking_log`. With `by`, one of the columns, rows of one value stand together
     under it, the first one first; not if all have the same. A label that only repeats the type is blank, and ids of
     browsers are shortened. Raises RequestError for a column that is not there.
+
+    >>> table = log_table(tk.logs.tracking_log(store, delivery, limit=5))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Occurred', 'Label', 'Type', 'Recipient id', 'Person id']
     """
     chosen = list(columns or log.columns)
     cells.require(chosen, log.columns)
@@ -412,6 +441,9 @@ def figures(rows: pl.DataFrame, labels: Annotated[Labels | None, RATES] = None, 
     """Show a few rates in large type, each with its parts, above the platform average with its parts.
 
     In: the frame of `links.click_figures`.
+
+    >>> "6 of 29" in figures(tk.links.click_figures(store, delivery)).html
+    True
     """
     tiles = [_tile(row, labels or {}, lang) for row in rows.iter_rows(named=True)]
     data = table_data("figures", _figure_fields(lang), _figure_rows(rows, labels or {}, lang))

@@ -33,6 +33,13 @@ def anomaly_table(
     """List the groups unlike the others, the least likely first; None if there is none.
 
     In: the frame of `intervals.anomalies`. Raises RequestError for an unknown column.
+
+    >>> cells = pl.DataFrame({"domain": [*"abcdef"], "unique_opens": [30, 31, 29, 33, 28, 90], "delivered": 300})
+    >>> cells = cells.with_columns(open_rate=pl.col("unique_opens") / pl.col("delivered"))
+    >>> anomalies = tk.intervals.anomalies(cells, "domain", ["open_rate"])
+    >>> table = anomaly_table(anomalies, ["name", "metric", "rate", "usual"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Domain', 'Indicator', 'Rate', 'Numerator', 'Denominator', 'Usual']
     """
     unusual = anomalies.filter("is_unusual")
     own = {"usual": lambda row: percent(row["usual"], lang=lang, of=row["whole"])}

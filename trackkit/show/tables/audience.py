@@ -79,6 +79,10 @@ def reaction_table(
     """Show how many recipients reacted in each way, out of those reached.
 
     In: the frame of `reactions.breakdown` or `reactions.kinds`.
+
+    >>> table = reaction_table(tk.reactions.breakdown(store, delivery))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Reaction', 'Recipients', 'Of those reached', 'Delivered']
     """
     return column_table(rows, REACTIONS, [name for name in REACTIONS if name in rows.columns], labels, lang)
 
@@ -93,6 +97,10 @@ def name_table(
 
     In: the frame of `audience.opens_by`, `usage` or `versions`. `columns` are among theirs; `bar` is drawn from the
     first rate among them; a frame without rows is a sentence. Raises RequestError for a column that is not there.
+
+    >>> table = name_table(tk.audience.usage(store, "browser"), ["rank", "name", "visitors", "usage_rate"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['#', 'Name', 'Visitors', 'Usage rate', 'Total']
     """
     drawn = next((name for name in columns if name in COLUMNS and COLUMNS[name].kind == "share"), None)
     words = ({"bar": say(BARS[drawn], lang)} if drawn else {}) | dict(labels or {})
@@ -125,6 +133,10 @@ def too_short(activity: pl.DataFrame, lang: str = "en") -> Block | None:
     """Say that less than a day is known, so that no day can be laid over another; None from a day on, or of nothing.
 
     In: the frame of `activities.activity_over_time`.
+
+    >>> hours = tk.activities.activity_over_time(store, delivery, "hour")
+    >>> too_short(hours) is None  # it lasted more than two days
+    True
     """
     first, last = activity.select(first=pl.col("starts_at").min(), last=pl.col("starts_at").max()).row(0)
     if first is None or last - first >= timedelta(days=1):
@@ -141,6 +153,10 @@ def folded_table(
     """Show the activity in each slot of a week or a day: one row per slot, one column per series, then the totals.
 
     In: the frame of `activities.folded_activity`; the totals say why a series cannot be observed.
+
+    >>> table = folded_table(tk.activities.folded_activity(store, delivery, "hour"), "hour")
+    >>> [each["label"] for each in table.data["columns"]]
+    ['When', 'Sum of opens', 'Cumulated clicks', 'Transactions']
     """
     series = folded["series"].cast(pl.String).unique(maintain_order=True).to_list()
     names = slots_named(folded, every, lang)

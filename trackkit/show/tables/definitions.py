@@ -36,6 +36,10 @@ def side_by_side_table(compared: pl.DataFrame, lang: str = "en") -> GT:
 
     In: the frame of `definitions.side_by_side`. A cell has the rate, its parts as numbers and in words, and the
     sender's own word. RequestError for another frame.
+
+    >>> table = side_by_side_table(tk.definitions.side_by_side(store, delivery))
+    >>> [each["label"] for each in table.data["columns"]][:4]
+    ['Question', 'Sender', "The sender's word", 'Rate']
     """
     require(["question", "sender", "rate", "numerator_metric", "denominator_metric", "why", "note"], compared.columns)
     questions = compared["question"].unique(maintain_order=True)

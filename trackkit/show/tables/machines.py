@@ -89,7 +89,12 @@ RAW = translatable("All hits, as counted")
 
 
 def people_table(rows: pl.DataFrame, lang: str = "en") -> GT:
-    """Show figures as they are counted and by people alone. In: the frame of `machines.people`."""
+    """Show figures as they are counted and by people alone. In: the frame of `machines.people`.
+
+    >>> table = people_table(tk.machines.people(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Figure', 'As counted', 'Counted', 'Delivered', 'By people', 'People', 'Machines alone', 'Machines']
+    """
 
     def metric(row: Row) -> Cell:
         return marked(say(FIGURES[row["metric"]], lang), row["metric"], lang)
@@ -113,7 +118,12 @@ def _missing(row: Row, lang: str, name: str = "people_rate") -> Cell:
 
 
 def band_table(band: pl.DataFrame, lang: str = "en") -> GT:
-    """Show the bounds of the open rate, then each assumption between them. In: the frame of `machines.band`."""
+    """Show the bounds of the open rate, then each assumption between them. In: the frame of `machines.band`.
+
+    >>> table = band_table(tk.machines.band(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Open rate', 'Rate', 'Openers', 'Delivered']
+    """
     bounds = band.filter(pl.col("assumption") == "bounds")
     others = band.filter(~pl.col("assumption").is_in(["bounds", "strict"]))
     low = others.select("assumption", "delivered", openers="openers_low", rate="rate_low")
@@ -128,7 +138,12 @@ def band_table(band: pl.DataFrame, lang: str = "en") -> GT:
 
 
 def rule_table(funnel: pl.DataFrame, lang: str = "en") -> GT | Block:
-    """Show what each rule leaves, and what it could judge. In: the frame of `machines.funnel`."""
+    """Show what each rule leaves, and what it could judge. In: the frame of `machines.funnel`.
+
+    >>> table = rule_table(tk.machines.funnel(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Rule', 'What it finds', 'Hits judged', 'Openers out', 'Openers left', 'Clickers out', 'Clickers left']
+    """
     if funnel["openers"].null_count():
         return nothing(NOT_MARKED, lang)
 
@@ -152,7 +167,12 @@ def rule_table(funnel: pl.DataFrame, lang: str = "en") -> GT | Block:
 
 
 def opt_out_table(opt_outs: pl.DataFrame, lang: str = "en") -> GT | Block:
-    """Show the clicks on opt-out links, one below the other. In: the frame of `machines.opt_outs_together`."""
+    """Show the clicks on opt-out links, one below the other. In: the frame of `machines.opt_outs_together`.
+
+    >>> table = opt_out_table(tk.machines.opt_outs_together(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Step', 'Count']
+    """
     if opt_outs.is_empty():
         return nothing(NO_OPT_OUT, lang)
     row = opt_outs.row(0, named=True)
@@ -167,7 +187,12 @@ def opt_out_table(opt_outs: pl.DataFrame, lang: str = "en") -> GT | Block:
 
 
 def domain_table(domains: pl.DataFrame, lang: str = "en") -> GT | Block:
-    """Show the ten domains with most clicks by scanners. In: the frame of `machines.by_domain`."""
+    """Show the ten domains with most clicks by scanners. In: the frame of `machines.by_domain`.
+
+    >>> table = domain_table(tk.machines.by_domain(store))
+    >>> [each["label"] for each in table.data["columns"]][:3]
+    ['Domain', 'Clicks by scanners', 'Scanner clicks']
+    """
     is_scanned = (pl.col("scanner_clicks") > 0) | pl.col("scanner_clicks").is_null()
     rows = domains.filter(is_scanned).head(MOST)
     return nothing(NO_SCANNER, lang) if rows.is_empty() else column_table(rows, DOMAINS, list(DOMAINS)[:3], lang=lang)

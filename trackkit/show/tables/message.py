@@ -79,6 +79,10 @@ def message(html: str, title: str, lines: int = 40, lang: str = "en") -> MarkedM
     """Show the safe HTML of `clickmap.marked_message` or `sent_message` whole, scaled to the width of its card.
 
     `title` names it for screen readers; `lines` is the height of its frame in JupyterLab.
+
+    >>> marked = tk.clickmap.marked_message(store, delivery)
+    >>> message(marked, "The message").title
+    'The message'
     """
     return MarkedMessage(Markup(html), title, lines, lang)
 

@@ -73,6 +73,11 @@ def before_table(compared: pl.DataFrame, lang: str = "en") -> GT | None:
     """Show rates beside those of the delivery before; None if there is none to compare with.
 
     In: the frame of `overview.beside_previous`. Below each difference stand the bounds of its interval.
+
+    >>> compared = tk.overview.beside_previous(store, "7471122", ["recipient_click_rate"])
+    >>> table = before_table(compared)
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Rate', 'Now', 'Part b', 'Whole b', 'Before', 'Part a', 'Whole a', 'Points apart', 'Beyond chance?']
     """
     if compared.is_empty():
         return None
@@ -106,6 +111,9 @@ def forecast_table(forecast: pl.DataFrame, lang: str = "en") -> GT | None:
     """Show the opens and clicks so far and those to be expected; None where nothing is forecast.
 
     In: the frame of `maturity.forecast`.
+
+    >>> forecast_table(tk.maturity.forecast(store, "7471233")) is None  # nothing compares
+    True
     """
     rows = forecast.filter(pl.col("rate_low").is_not_null())
     if rows.is_empty():
@@ -127,7 +135,12 @@ def forecast_table(forecast: pl.DataFrame, lang: str = "en") -> GT | None:
 
 
 def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
-    """Show how far the messages came: one row per step, all bars on one scale. In: the frame of `overview.funnel`."""
+    """Show how far the messages came: one row per step, all bars on one scale. In: the frame of `overview.funnel`.
+
+    >>> table = funnel_table(tk.overview.funnel(store, delivery))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Step', 'Messages', 'Of the step before']
+    """
 
     def step(row: Mapping[str, Any]) -> Cell:
         words = say(STEPS[row["step"]], lang)
@@ -151,6 +164,10 @@ def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:
     """Show the links of the message, with clicks and people; None without clicks. In: `clickmap.clicked_links`.
 
     Bars are on the scale of the longest, all others included. Links of one name go with the number of their badge.
+
+    >>> table = message_link_table(tk.clickmap.clicked_links(store, delivery))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Link', 'Clicks', 'People', 'Share']
     """
     if links.is_empty() or not links["total"][0]:
         return None

@@ -115,6 +115,11 @@ def network_table(
     In: the frame of `sharing.social_sharing`. `columns` are among its own; `networks` maps each network to words. The
     total says why a figure is unknown; a sentence if nothing was shared. Raises RequestError for a column that is not
     there.
+
+    >>> sharing = tk.sharing.social_sharing(store)
+    >>> table = network_table(sharing, ["network", "shares"], {"email": "E-mail", "facebook": "Facebook"})
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Network', 'Sharing activities']
     """
 
     def network(row: Mapping[str, Any]) -> Cell:
@@ -136,6 +141,9 @@ def sharing_figures(
     """Show in large type how much was shared, how often for each message, and how often that was opened.
 
     In: the frame of `sharing.social_sharing`, of which the total is shown.
+
+    >>> "9 of 316" in sharing_figures(tk.sharing.social_sharing(store)).html
+    True
     """
     chosen = ["shares", "sharing_rate", "opens"]
     networks = sharing.filter(pl.col("row").cast(pl.String) == "network", pl.col("shares") > 0).height
@@ -157,6 +165,10 @@ def subscription_figures(totals: pl.DataFrame, period: Annotated[str, OneOf(PERI
     """Show in large type how many subscriptions there are, and how many began and ended in a period.
 
     In: the frame of `subscriptions.subscription_totals`; nothing without that period.
+
+    >>> totals = tk.subscriptions.subscription_totals(tk.subscriptions.subscription_progress(store))
+    >>> "18 joined, 0 left" in subscription_figures(totals, "1 month").html
+    True
     """
     rows = totals.filter(pl.col("period").cast(pl.String) == period)
     if rows.is_empty():
@@ -189,6 +201,11 @@ def activity_table(
     """Show the results of sharing: one row per period, then the total, which counts each contact once.
 
     In: the frame of `sharing.sharing_activity`. Raises RequestError for a column that is not there.
+
+    >>> by_day = tk.sharing.sharing_activity(store, every="day")
+    >>> table = activity_table(by_day, ["starts_on", "shares", "opens"], "day")
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Period', 'Sharing activities', 'Sum of opens']
     """
 
     def period(row: Mapping[str, Any]) -> Cell:
@@ -223,6 +240,11 @@ def progress_table(
 
     In: the frame of `subscriptions.subscription_progress`. `columns` are among its own. Raises RequestError for a
     column that is not there.
+
+    >>> progress = tk.subscriptions.subscription_progress(store)
+    >>> table = progress_table(progress, ["service", "period", "joined", "left"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Service', 'Period', 'People who joined', 'People who left']
     """
     rows = progress.with_columns(is_first=pl.col("service_id").is_first_distinct())
     own = {"service": lambda row: _service(row, timezone, lang) if row["is_first"] else ""}
@@ -251,6 +273,10 @@ def departures_table(
     """Show the `top` deliveries by unsubscriptions, and last the acts that name none.
 
     In: the frame of `subscriptions.acts_by_delivery`. Subscriptions have no column if none names a delivery.
+
+    >>> table = departures_table(tk.subscriptions.acts_by_delivery(store), ["delivery", "unsubscriptions", "share"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Delivery', 'Unsubscriptions', 'Share of unsubscriptions', 'Total']
     """
     is_known = pl.col("delivery").is_not_null()
     rows = pl.concat([by_delivery.filter(is_known).head(top), by_delivery.filter(~is_known)])
@@ -265,6 +291,10 @@ def opens_known_note(known: pl.DataFrame, lang: str = "en") -> Block:
     """Say how much of what was delivered is in deliveries whose opens cannot be known, and the rate without them.
 
     In: the frame of `several.opens_known`; nothing if all are known, or none is.
+
+    >>> opens_known_note(tk.several.opens_known(store, ["7471048", "7471122"])).html.striptags()
+    'Opened: 81 of these were delivered in 1 delivery whose opens cannot be known. Of the deliveries whose opens are
+    known: 31.71% (26 of 82).'
     """
     row = known.row(0, named=True)
     if not row["unknown"] or row["open_rate"] is None:
@@ -296,6 +326,11 @@ def comparison_table(
 
     In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; the total says why
     a metric is unknown everywhere. Raises RequestError for a metric that is not there.
+
+    >>> both = tk.several.side_by_side(store, ["delivered", "open_rate"])
+    >>> table = comparison_table(both.rows, both.total, ["delivered", "open_rate"])
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Delivery', 'Launched', 'Success (without control addresses)', 'Open rate (recipients)', 'Opens (recipients)']
     """
     words = {name: cells.label_of(name, lang) for name in metrics} | {"delivery": cells.headline("delivery", lang)}
     words |= dict(labels or {})

@@ -157,6 +157,10 @@ def exclusion_table(
     """Show who was left out at analysis, by rule, with the shares of the rejected and of the target.
 
     In: the frame of `sending.exclusions`.
+
+    >>> table = exclusion_table(tk.sending.exclusions(store, delivery))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Rule', 'Recipients left out', 'Of the rejected', 'Rejected', 'Of the target', 'Targeted']
     """
     no_target = pl.when(pl.col("recipients").is_not_null(), pl.col("targeted").is_null()).then(pl.lit(NO_TARGET))
     return column_table(
@@ -170,6 +174,10 @@ def status_table(
     """Show how many messages have each status, and the total that they add up to.
 
     In: the frame of `messages.statuses`.
+
+    >>> table = status_table(tk.messages.statuses(store, delivery))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Status', 'Messages', 'Of all messages', 'Of']
     """
     return column_table(statuses, STATUSES, list(STATUSES), labels, lang)
 
@@ -183,6 +191,10 @@ def bounce_table(
     """Show failed messages by type or by domain: errors, their share of all errors and of the messages processed.
 
     In: the frame of `bounces.bounces(..., by)`; its details are for `bounce_details`.
+
+    >>> table = bounce_table(tk.bounces.bounces(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Type of error', 'Errors', 'Share of errors', 'Contribution of', 'Share of processed', 'Breakdown of']
     """
     rows = in_order(bounces.filter(pl.col("row") != "detail"), by)
     return column_table(rows, BOUNCES, [by, *FIGURES_OF_ERRORS], labels, lang)
@@ -207,6 +219,9 @@ def bounce_details(
     """Show each type by domain, or each domain by type: a list that unfolds, of groups with failures that do too.
 
     In: the frame of `bounces.bounces(..., by)`.
+
+    >>> "User unknown" in bounce_details(tk.bounces.bounces(store)).html
+    True
     """
     inner = "domain" if by == "type" else "type"
     named = bounces.filter(pl.col("row") == "detail")
@@ -257,6 +272,10 @@ def failure_table(
     """Show the mail servers' texts of the failures, the most frequent first, without what was masked at their ends.
 
     In: the frame of `bounces.failures`.
+
+    >>> table = failure_table(tk.bounces.failures(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Reason', 'Type in the log', 'First text received', 'Messages', 'Share of errors', 'Failed']
     """
     if not failures["messages"].count():
         return cells.nothing(UNKNOWN if failures.height else NO_FAILURE, lang)
@@ -271,6 +290,9 @@ def complaint_table(
     """Show complaints by whether the mail domain tells them; None if it is unknown of all domains.
 
     In: the frame of `complaints.rates`.
+
+    >>> complaint_table(tk.complaints.rates(store)) is None  # nothing was complained about, or told
+    True
     """
     if not rates["feedback"].cast(pl.String).is_in(["told", "untold"]).any():
         return None
@@ -284,6 +306,9 @@ def counter_table(
     """Show the platform's counters beside ours, those that differ first, behind a fold; None without any.
 
     In: the frame of `counters.compare`.
+
+    >>> counter_table(tk.counters.compare(store)) is None  # the demo brings no counters
+    True
     """
     if compared.is_empty():
         return None
@@ -322,6 +347,10 @@ def axes_table(
     """Show failed messages by cause and permanence, the warmer the more, with their codes and the platform's reasons.
 
     In: the frame of `bounces.axes`. The causes with most messages come first, those unclassified last.
+
+    >>> table = axes_table(tk.bounces.axes(store))
+    >>> [each["label"] for each in table.data["columns"]]
+    ['Cause', 'Permanent', 'May pass', 'Not told', 'Share of errors', 'Messages', 'Failed', 'Codes']
     """
     if not axes["messages"].count():
         return cells.nothing(UNKNOWN if axes.height else NO_FAILURE, lang)
@@ -375,6 +404,9 @@ def pace_figures(
     """Show the progress and pace of a delivery, its projected end, and in a sentence whether that is in time.
 
     In: the frame of `sending.pace`. Figures named in `without` are left out.
+
+    >>> pace_figures(tk.sending.pace(store, delivery)).html.striptags()[:20]
+    'The sending is over.'
     """
     row = pace.row(0, named=True)
     words = said(FIGURES, lang) | dict(labels or {})

@@ -114,6 +114,10 @@ def attribution_table(
     """Show how many visits each kind of attribution brought. In: the frame of `web.attribution_counts`.
 
     Only what is tied to none if all of them follow a click; kinds without any visit have no row.
+
+    >>> visits = tk.consent.with_consent(store, tk.web.attribute_web(store))
+    >>> attribution_table(tk.web.attribution_counts(visits)).html.striptags()
+    '17 pages of the site are tied to no delivery.'
     """
     figures = pl.col("visits", "application_pages", "outside").fill_null(0)
     kinds = counts.filter(pl.any_horizontal(figures > 0))
@@ -134,6 +138,10 @@ def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> 
     """Say of how many of the pages that name a delivery its other figures are; None if they are of all, or unknown.
 
     In: two frames of `measure` with one row and `web_visits`: of all, and of the visits tied to the delivery.
+
+    >>> total, counted = (tk.measure(store, "web_visits", by=[]) for _ in range(2))
+    >>> tied_pages(total, counted) is None
+    True
     """
     (whole,), (part,) = total.select("web_visits").row(0), counted.select("web_visits").row(0)
     if whole is None or part is None or whole == part:
@@ -152,7 +160,12 @@ def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> 
 def consent_table(
     counts: pl.DataFrame, labels: Annotated[Labels | None, OneOf(CONSENT)] = None, lang: str = "en"
 ) -> GT | Block:
-    """Show what visitors chose about web tracking and who is left out. In: the frame of `consent.consent_counts`."""
+    """Show what visitors chose about web tracking and who is left out. In: the frame of `consent.consent_counts`.
+
+    >>> table = consent_table(tk.webapp.choices(tk.webapp.counted_pages(store)))
+    >>> [each["label"] for each in table.data["columns"]][:4]
+    ['Web application', 'Choice about web tracking', 'In the figures', 'Visitors']
+    """
     return nothing(NOBODY, lang) if counts.is_empty() else _shown(counts, CONSENT, labels, lang)
 
 
@@ -162,6 +175,10 @@ def conversion_table(
     """Show the conversion and bounce rates of web applications, by path if they have any.
 
     In: the frame of `webapp.conversion`.
+
+    >>> table = conversion_table(tk.webapp.conversion(tk.webapp.counted_pages(store)))
+    >>> [each["label"] for each in table.data["columns"]][:5]
+    ['Web application', 'Refused, left out', 'Left out', 'All visitors', 'Visitors counted']
     """
     if conversion.is_empty():
         return nothing(NOBODY, lang)
@@ -175,6 +192,10 @@ def conversion_figures(conversion: pl.DataFrame, lang: str = "en") -> Block:
     """Show in large type how many of the visitors of each path finished it, and how many left at once.
 
     In: the frame of `webapp.conversion`, of which the three most visited paths are shown; nothing without any.
+
+    >>> conversion = tk.webapp.conversion(tk.webapp.counted_pages(store))
+    >>> conversion_figures(conversion).html.striptags()[:60]
+    "Concours d'automne: finished29.6%8 of 27 who began saw every"
     """
     shown = conversion.filter(pl.col("started") > 0).head(MOST_PATHS)
     figures = [
@@ -194,7 +215,13 @@ def _path(row: Mapping[str, Any]) -> str:
 
 
 def funnel_table(steps: pl.DataFrame, labels: Annotated[Labels | None, OneOf(FUNNEL)] = None, lang: str = "en") -> GT:
-    """Show how many visitors reached each step, and how many were lost. In: the frame of `webapp.funnel`."""
+    """Show how many visitors reached each step, and how many were lost. In: the frame of `webapp.funnel`.
+
+    >>> pages = tk.webapp.counted_pages(store)
+    >>> table = funnel_table(tk.webapp.by_path(tk.webapp.funnel(pages), pages)[0])
+    >>> [each["label"] for each in table.data["columns"]][:4]
+    ['Step', 'Page', 'Displayed by', 'Came this far']
+    """
     return _shown(steps, FUNNEL, labels, lang)
 
 
@@ -205,6 +232,11 @@ def source_table(
 
     In: the frame of `webapp.traffic_sources` for one path, whose name is in the heading. How a delivery was found is
     only said if some were found in the application.
+
+    >>> pages = tk.webapp.counted_pages(store)
+    >>> table = source_table(tk.webapp.by_path(tk.webapp.traffic_sources(store, pages), pages)[0])
+    >>> [each["label"] for each in table.data["columns"]][1:4]
+    ['Visitors', 'Share of visitors', 'All visitors']
     """
     is_unknown = pl.col("found_by").cast(pl.String) == "nothing"
     rows = sources.with_columns(source=source_name(lang), row=pl.lit("source"))
@@ -219,7 +251,11 @@ def source_table(
 
 
 def nobody(applications: Sequence[str], lang: str = "en") -> Block:
-    """Say that no web application was visited; nothing when there is one."""
+    """Say that no web application was visited; nothing when there is one.
+
+    >>> nobody([]).html.striptags()
+    'No web application was visited.'
+    """
     return Block(Markup("")) if applications else nothing(NOBODY, lang)
 
 
