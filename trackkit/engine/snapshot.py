@@ -68,8 +68,8 @@ class Snapshot:
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     # The ids of deleted deliveries, as one series once they were asked for.
     deleted: list[pl.Series] = field(default_factory=list, init=False, repr=False, compare=False)
-    # Every delivery with what scopes go by (`trackkit.engine.scope`), as one frame once it was asked for.
-    known: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False, compare=False)
+    # Every delivery with the groups that it is in (`trackkit.engine.scope.Directory`), once it was asked for.
+    directory: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
     # Plausible ranges of instants, by table and delivery (`trackkit.engine.plausible`).
     plausible: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     # What cannot be observed (`trackkit.analysis.unseen`), by the deliveries and counts asked about.

@@ -209,10 +209,12 @@ def _processed(sent: Row, lang: str) -> Row:
 def _selections(tables: Snapshot, dossiers: Dossiers, tiles: list[Headline], lang: str) -> list[Row]:
     """The campaigns, folders and other scopes that have pages: their names, what they are, and their figures."""
     rows = []
+    scopes = {subject: scope.deliveries for subject, scope in dossiers.selections.items()}
+    figures_of = selected(tables, scopes, [tile.metric for tile in tiles]) if tiles else {}
     for subject, scope in sorted(dossiers.selections.items(), key=lambda item: (item[1].kind, item[1].text)):
         heading, line = scope_words(scope, lang)
         leaves, first = dossiers.leaves_of(subject), dossiers.first(subject, lang)
-        facts = selected(tables, scope.deliveries, [tile.metric for tile in tiles]) if tiles else {}
+        facts = figures_of.get(subject, {})
         wholes = [facts[str(METRICS[tile.metric].denominator)] for tile in tiles]
         rates = [
             (tile.name(lang), figure(tile.metric, facts[tile.metric], lang, whole))
