@@ -31,6 +31,7 @@ from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import catalogue_file
 from trackkit.metrics import ADOBE
 from trackkit.report import fork_server, notebook
+from trackkit.report.common import newest
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, asked_scope, of_delivery, open_page
@@ -130,20 +131,16 @@ def render(
 
 def _of_kind(words: Template, store: str | os.PathLike[str], delivery: str) -> Template:
     """The template with the variant of a delivery's kind; the store is opened only if there are variants."""
-    from trackkit.store import open_store
-
-    return of_delivery(words, open_store(store).snapshot(), delivery) if words.variant else words
+    return of_delivery(words, newest(store), delivery) if words.variant else words
 
 
 def _scoped(report: Report, store: str | os.PathLike[str], requested: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters asked for, with a scope in its one spelling; what is one delivery, or all, is not a scope."""
-    from trackkit.store import open_store
-
     others = {name: value for name, value in requested.items() if name != "scope"}
     declared = [parameter.name for parameter in report.parameters]
     if not requested.get("scope"):
         return dict(requested) if "scope" in declared else others
-    found = asked_scope(open_store(store).snapshot(), str(others.get("delivery") or ""), str(requested["scope"]))
+    found = asked_scope(newest(store), store, str(others.get("delivery") or ""), str(requested["scope"]))
     if found and found.kind == "delivery" and "delivery" in declared:
         return others | {"delivery": found.chosen}
     if found and found.kind == notebook.PLATFORM == report.scope:

@@ -32,7 +32,7 @@ from trackkit.engine.deliveries import (
 )
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
-from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group, resolve
+from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group
 from trackkit.engine.snapshot import Measurable, Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, several, translatable
@@ -40,7 +40,7 @@ from trackkit.metrics import ADOBE, METRICS, bounds_of
 from trackkit.own_metrics import of_project
 from trackkit.quality.finding import verdict
 from trackkit.report import notebook, notes
-from trackkit.report.common import common, headline
+from trackkit.report.common import common, headline, scope_of
 from trackkit.report.template import Section, Template, by_definitions, template
 from trackkit.schema import INSTANT, MESSAGE_TYPES, STATES
 from trackkit.show.wording import clipped, instant, moment, number, plain
@@ -218,7 +218,7 @@ def open_page(
     METRICS.adopt(of_project())
     tables = store if isinstance(store, Snapshot) else _snapshot(store)
     zone = zone_of(tables, timezone)
-    over = asked_scope(tables, str(delivery or ""), scope)
+    over = asked_scope(tables, store, str(delivery or ""), scope)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
     delivery = require_delivery(tables, delivery) if delivery else over.deliveries[0] if is_one(over) else ""
     over = None if delivery else over
@@ -257,11 +257,11 @@ def _with_figures(page: Page) -> Page:
     return replace(page, header=replace(page.header, figures=dict(figures)))
 
 
-def asked_scope(tables: Snapshot, delivery: str, scope: str) -> Scope | None:
+def asked_scope(tables: Snapshot, store: Any, delivery: str, scope: str) -> Scope | None:
     """Return the scope that a report is asked about, or None without one; RequestError if a delivery is named too."""
     if scope and delivery:
         raise RequestError(f"A report is about a delivery or a scope: got delivery {delivery!r} and scope {scope!r}.")
-    return resolve(tables, scope) if scope else None
+    return scope_of(tables, store, scope) if scope else None
 
 
 def is_one(scope: Scope | None) -> TypeGuard[Scope]:

@@ -59,6 +59,7 @@ class _Wish:
 
     delivery: list[str] | None
     since: Asked | None
+    scope: Sequence[str]
     langs: Sequence[str]
     keep: int | None
     timezone: str
@@ -116,8 +117,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         asked = {"reports": _selected(reports), "formats": wanted, "definitions": definitions}
-        planning = partial(_planned, **asked, scopes=scope)  # type: ignore[arg-type]
-        wish = _Wish(delivery, since, langs, keep, timezone, prune, dry_run, progress)
+        planning = partial(_planned, **asked)  # type: ignore[arg-type]
+        wish = _Wish(delivery, since, scope, langs, keep, timezone, prune, dry_run, progress)
         return recorded(folder, lambda: _run(open_store(store), folder, planning, execute, wish))
 
 
@@ -164,9 +165,11 @@ def _run(
 def _jobs(store: Store, planning: Callable[..., Iterator[Job]], wish: _Wish) -> list[Job]:
     """The jobs of a run in every language asked for."""
     delivery_ids = answered(store, lambda now: deliveries(now, wish.delivery, wish.since))
+    over = answered(store, lambda now: each_of(now.snapshot(), wish.scope))
     zone = wish.timezone if wish.timezone != store.timezone else ""
     return answered(
-        store, lambda now: [job.in_zone(zone) for lang in wish.langs for job in planning(now, delivery_ids, lang=lang)]
+        store,
+        lambda now: [job.in_zone(zone) for lang in wish.langs for job in planning(now, delivery_ids, over, lang=lang)],
     )
 
 
@@ -341,11 +344,11 @@ def _require(name: str, delivery_ids: list[str]) -> str:
 def _planned(
     store: Store,
     delivery_ids: list[str],
+    over: Sequence[Scope],
     reports: list[str],
     lang: str,
     formats: Sequence[str],
     definitions: str,
-    scopes: Sequence[str] = (),
 ) -> Iterator[Job]:
     """Yield one job per delivery and report, and per scope and report; but one for a report on the whole platform.
 
@@ -353,7 +356,6 @@ def _planned(
     """
     files = {report: made_of(report, lang) for report in reports}
     chosen = {report: _definitions_of(report, definitions) for report in reports}
-    over = each_of(store.snapshot(), scopes)
     every_one = list(dict.fromkeys([*delivery_ids, *(each for scope in over for each in scope.deliveries)]))
     left_out, watermarks = _left_out_of_averages(store, every_one), store.watermarks
     named = _campaigns(store)
