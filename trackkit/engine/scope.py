@@ -20,7 +20,7 @@ from trackkit.clock import moment
 from trackkit.engine.attributes import below, columns_of
 from trackkit.engine.deliveries import is_set_aside, planned_launch, require_deliveries
 from trackkit.engine.plausible import plausible
-from trackkit.engine.snapshot import Measurable
+from trackkit.engine.snapshot import Measurable, with_all_hits
 from trackkit.errors import RequestError, did_you_mean
 
 __all__ = ["GROUPS", "Part", "Scope", "each_of", "every", "group", "resolve"]
@@ -56,6 +56,7 @@ class Directory:
     @classmethod
     def of(cls, tables: Measurable) -> "Directory":
         """Return that of some tables; a snapshot, which does not change, keeps it."""
+        tables = with_all_hits(tables)
         kept: list[Directory] = getattr(tables, "directory", [])
         if not kept:
             kept.append(cls(tables))

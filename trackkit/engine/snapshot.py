@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 
@@ -40,6 +40,14 @@ class Measurable(Tables, Protocol):
     def counted(self) -> Counted | None: ...
 
 
+T = TypeVar("T")
+
+
+def with_all_hits(tables: T) -> T:
+    """Return tables with every hit, machines' included: themselves, unless they hold those of people alone."""
+    return getattr(tables, "whole", None) or tables
+
+
 class Traced(Measurable, Protocol):
     """Tables that know where they come from: those of a store, or of a load in memory."""
 
@@ -64,6 +72,8 @@ class Snapshot:
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
     timezone: str = "UTC"
+    # The tables with every hit, if these hold those of people alone (`trackkit.engine.selection.of_people`).
+    whole: "Snapshot | None" = field(default=None, repr=False, compare=False)
     # Deliveries known to be mentioned.
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     # The ids of deleted deliveries, as one series once they were asked for.

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from trackkit import resources
 from trackkit.definition_sets import definition_set
 from trackkit.engine.deliveries import require_timezone
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.selection import ACTIVITIES, ALL
+from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.language import catalogue_file
 from trackkit.metrics import ADOBE
 from trackkit.report import fork_server, notebook
@@ -120,7 +121,7 @@ def render(
     from trackkit.report.provenance import of_page
 
     executed = execute(_trimmed(book, words), arguments, failed, report)
-    unsaid = {"timezone": values["timezone"], "definitions": ADOBE}
+    unsaid = {"timezone": values["timezone"], "definitions": ADOBE, "activity": ALL}
     shown_parameters = {name: value for name, value in values.items() if value not in ("", None, unsaid.get(name))}
     page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
     page |= of_page(page, str(store), values, digests_of(report, lang))
@@ -233,6 +234,8 @@ def _values(report: Report, arguments: Mapping[str, Any], words: Template) -> di
         require_timezone(str(values["timezone"]))
     if "definitions" in values:
         definition_set(str(values["definitions"]))
+    if "activity" in values:
+        require_word("activity", str(values["activity"]), ACTIVITIES)
     return values
 
 

@@ -14,6 +14,7 @@ from trackkit.analysis import caveats
 from trackkit.analysis.caveats import Caveat
 from trackkit.analysis.usual import totals, usual
 from trackkit.engine.scope import Scope, resolve
+from trackkit.engine.selection import ALL, of_people
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
@@ -71,9 +72,12 @@ def scope_of(tables: Snapshot, store: Any, text: str) -> Scope:
     return handed or resolve(tables, text)
 
 
-def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "") -> Common:
-    """Return what was handed to this process for these tables of a store, else compute it."""
-    if _handed and not recipient and (handed := _handed.get(_key(tables, store, chosen))):
+def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "", activity: str = ALL) -> Common:
+    """Return what was handed to this process for these tables of a store, else compute it.
+
+    `tables` have all hits; of what is shared, the figures alone follow the `activity`.
+    """
+    if _handed and not recipient and (handed := _handed.get(_key(tables, store, chosen, activity))):
         return handed
     limits = list(caveats.of_data(tables, chosen, recipient or None))
     return Common(limits, None if recipient else quality(tables, chosen))
@@ -84,8 +88,8 @@ def headline(tables: Snapshot, metrics: Sequence[str], chosen: Chosen) -> pl.Dat
     return usual(tables, metrics, chosen) if isinstance(chosen, str) else totals(tables, metrics, chosen)
 
 
-def _key(tables: Snapshot, store: Any, chosen: Chosen) -> tuple[str, ...]:
-    return str(store), str(tables.as_of), repr(chosen), repr(thresholds())
+def _key(tables: Snapshot, store: Any, about: Chosen, activity: str = ALL) -> tuple[str, ...]:
+    return str(store), str(tables.as_of), repr(about), activity, repr(thresholds())
 
 
 def packed(arguments: Mapping[str, Any]) -> bytes:
@@ -97,10 +101,12 @@ def packed(arguments: Mapping[str, Any]) -> bytes:
         tables = newest(arguments["store"])
         over = resolve(tables, scope) if scope else None
         chosen = over.chosen if over else delivery
-        key = _key(tables, arguments["store"], chosen)
+        activity = arguments.get("activity") or ALL
+        key = _key(tables, arguments["store"], chosen, activity)
         if key not in _packed:
             shared = common(tables, arguments["store"], chosen)
-            shared = shared._replace(usual=headline(tables, HEADLINES, chosen), scope=over)
+            counted = tables if activity == ALL else of_people(tables)
+            shared = shared._replace(usual=headline(counted, HEADLINES, chosen), scope=over)
             for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
                 del _packed[oldest]
             _packed[key] = pickle.dumps((key, shared))
@@ -115,5 +121,5 @@ def take(handed: bytes) -> None:
         key, shared = pickle.loads(handed)
         _handed[key] = shared
         if shared.scope:
-            store, at, _, judged_by = key
-            _scopes[store, at, repr(shared.scope.text), judged_by] = shared.scope
+            store, at, _, _, judged_by = key
+            _scopes[store, at, repr(shared.scope.text), ALL, judged_by] = shared.scope

@@ -4,11 +4,11 @@ The header says what the report is about, how far the data goes, and what its fi
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -33,8 +33,9 @@ from trackkit.engine.deliveries import (
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group
-from trackkit.engine.snapshot import Measurable, Snapshot
-from trackkit.errors import RequestError
+from trackkit.engine.selection import ACTIVITIES, ALL, of_people
+from trackkit.engine.snapshot import Measurable, Snapshot, with_all_hits
+from trackkit.errors import RequestError, require_word
 from trackkit.language import say, several, translatable
 from trackkit.metrics import ADOBE, METRICS, bounds_of
 from trackkit.own_metrics import of_project
@@ -62,6 +63,15 @@ PART_WORDS = translatable(
         "programme": "programme {id}",
         "folder": "folder {id}, with those in it",
         "only-folder": "folder {id} alone",
+    }
+)
+PEOPLE_ALONE = translatable(
+    "Hits of people are counted alone: neither those of scanners nor what machines fetch whether anybody reads or not."
+)
+UNTOLD_WHO = translatable(  # tables of acts that nobody is told apart in
+    {
+        "page_hit": "Nothing tells who displayed these pages: the figures are of people and machines.",
+        "subscription": "Nothing tells who subscribed or left: the figures are of people and machines.",
     }
 )
 MIME = "application/vnd.trackkit.header+json"
@@ -115,6 +125,8 @@ class Page:
     lang: str = "en"
     usual: pl.DataFrame | None = None  # the headline figures, if they were handed to this process
     scope: Scope | None = None  # of a report on several
+    definitions: str = ADOBE
+    activity: str = ALL
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -182,10 +194,15 @@ class Page:
             return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
         return headline(self.tables, metrics, self.chosen)
 
+    def meant(self, metric: str) -> str:
+        """Return the metric that the page's definitions mean by a rate of the platform; "" if they define none."""
+        word = None if self.definitions == ADOBE else definition_set(self.definitions).in_place_of(metric)
+        return metric if word is None else word.metric or ""
+
     def provenance(self, metrics: str | Sequence[str]) -> Provenance:
         """Return where figures of the page come from: `trackkit.provenance`, of its delivery or its deliveries."""
         chosen = [self.delivery] if self.delivery else self.chosen
-        return provenance(self.tables, metrics, chosen, timezone=self.timezone)
+        return provenance(self.tables, metrics, chosen, timezone=self.timezone, activity=self.activity)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
@@ -202,6 +219,7 @@ def open_page(
     service: str | None = None,
     definitions: Annotated[str, SETS] = ADOBE,
     scope: str = "",
+    activity: Literal["all", "human"] = "all",
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
@@ -210,35 +228,40 @@ def open_page(
     `scope` names several deliveries instead of one, as `engine.scope` says: "campaign:12", or "platform". `deliveries`,
     if given, holds several ids separated by commas, or "" for those of the last months. What questions are to be
     asked with is `page.chosen`. `service`, if given, is the id of an information service, or "" for all. `definitions`
-    is a definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
-    RequestError for an unknown report, delivery, recipient, service, time zone, language or set, for a scope as
-    `engine.scope.resolve`, and if a report about one delivery or recipient gets no id.
+    is a definition set: the template's rates are then the sender's, under its labels, and the header says so. With the
+    `activity` "human" the page's tables hold the hits of people alone, so that every figure follows, and the header
+    says so, or why some do not. Raises RequestError for an unknown report, delivery, recipient, service, time zone,
+    language, set or activity, for a scope as `engine.scope.resolve`, if a report about one delivery or recipient gets
+    no id, and by activity where hits were loaded before it was marked.
     """
     report = report or notebook.own_name()
     METRICS.adopt(of_project())
-    tables = store if isinstance(store, Snapshot) else _snapshot(store)
+    whole = store if isinstance(store, Snapshot) else _snapshot(store)
+    tables = tables_of(whole, activity)
     zone = zone_of(tables, timezone)
     over = asked_scope(tables, store, str(delivery or ""), scope)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
     delivery = require_delivery(tables, delivery) if delivery else over.deliveries[0] if is_one(over) else ""
     over = None if delivery else over
-    recipient = require_recipient(tables, recipient) if recipient else ""
+    recipient = require_recipient(whole, recipient) if recipient else ""
     words = by_definitions(of_delivery(template(report, lang), tables, delivery), definitions)
     if not (delivery or recipient or over or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient, or a scope.")
     if service is not None:
-        return _on_services(report, tables, words, str(service), zone, lang)
+        return _on_services(report, tables, words, str(service), zone, lang, activity)
     if deliveries is not None and not over:
-        return _on_last_months(report, tables, words, deliveries, zone, lang)
+        return _on_last_months(report, tables, words, deliveries, zone, lang, definitions, activity)
     ids = over.deliveries if over else ()
-    shared = common(tables, store, delivery or (over.chosen if over else None), recipient)
-    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    shared = common(whole, store, delivery or (over.chosen if over else None), recipient, activity)
+    limits = caveats.as_frame(whole, shared.limits, notes.needs(report, words))
     header = _subject_header(tables, over, delivery, recipient, zone, lang)
-    header = _with_definitions(header, definitions, lang)
+    header = _with_activity(_with_definitions(header, definitions, lang), activity, notes.needs(report, words), lang)
     header = header if delivery or recipient or over else _titled(header, words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    page = Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
-    return _with_figures(page)
+    subject = delivery or None, recipient or None
+    return _with_figures(
+        Page(tables, words, header, *subject, zone, ids, lang, shared.usual, over, definitions, activity)
+    )
 
 
 def of_delivery(words: Template, tables: Snapshot, delivery: str) -> Template:
@@ -269,22 +292,44 @@ def is_one(scope: Scope | None) -> TypeGuard[Scope]:
     return scope is not None and scope.kind == "delivery"
 
 
-def _on_services(report: str, tables: Snapshot, words: Template, service: str, zone: str, lang: str) -> Page:
-    limits = caveats.as_frame(tables, caveats.of_data(tables, None, None), notes.needs(report, words))
+def tables_of(whole: Snapshot, activity: str) -> Snapshot:
+    """Return tables with the hits that are to be counted; RequestError for an unknown activity, as `of_people`."""
+    require_word("activity", activity, ACTIVITIES)
+    return whole if activity == ALL else of_people(whole)
+
+
+def _on_services(
+    report: str, tables: Snapshot, words: Template, service: str, zone: str, lang: str, activity: str
+) -> Page:
+    whole = with_all_hits(tables)
+    limits = caveats.as_frame(whole, caveats.of_data(whole, None, None), notes.needs(report, words))
     header = service_header(tables, service, zone, lang)
     header = header if service else _titled(header, words.title)
-    return Page(tables, words, _with_limits(header, _of_service(limits), zone, lang), None, None, zone, (), lang)
+    header = _with_activity(header, activity, notes.needs(report, words), lang)
+    header = _with_limits(header, _of_service(limits), zone, lang)
+    return Page(tables, words, header, None, None, zone, (), lang, activity=activity)
 
 
-def _on_last_months(report: str, tables: Snapshot, words: Template, asked: str, zone: str, lang: str) -> Page:
+def _on_last_months(
+    report: str,
+    tables: Snapshot,
+    words: Template,
+    asked: str,
+    zone: str,
+    lang: str,
+    definitions: str,
+    activity: str,
+) -> Page:
     """A report on several deliveries named by their ids, or on those of the last months."""
     chosen = chosen_deliveries(tables, asked)
-    shared = common(tables, "", None, "")
-    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    shared = common(with_all_hits(tables), "", None, "")
+    limits = caveats.as_frame(with_all_hits(tables), shared.limits, notes.needs(report, words))
     limits = limits if asked else pl.concat([limits, _earlier_limits(tables, chosen)])
     header = _titled(selection_header(tables, chosen, zone, lang), words.title)
+    header = _with_activity(_with_definitions(header, definitions, lang), activity, notes.needs(report, words), lang)
     header = _with_limits(header, limits, zone, lang, shared.quality)
-    return _with_figures(Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang))
+    by, ids = {"definitions": definitions, "activity": activity}, tuple(chosen["delivery_id"])
+    return _with_figures(Page(tables, words, header, None, None, zone, ids, lang, **by))  # type: ignore[arg-type]
 
 
 def _of_service(limits: pl.DataFrame) -> pl.DataFrame:
@@ -308,6 +353,20 @@ def _with_definitions(header: Header, definitions: str, lang: str) -> Header:
     note = " ".join([first, *([say(chosen.about, lang)] if chosen.about else []), *undefined])
     line = [*header.line, say("definitions: {sender}", lang, sender=plain(chosen.label))]
     return replace(header, line=line, notes=[note, *header.notes])
+
+
+def _with_activity(header: Header, activity: str, needs: Collection[str], lang: str) -> Header:
+    """Say whose hits count, unless all do, or that nothing tells people apart in what a report counts instead of hits.
+
+    In: the tables that the report reads (`notes.needs`). Others than hits may only say which of these count.
+    """
+    if activity == ALL:
+        return header
+    if "event" in needs:
+        line = [*header.line, say("people only", lang)]
+        return replace(header, line=line, notes=[say(PEOPLE_ALONE, lang), *header.notes])
+    untold = [say(UNTOLD_WHO[table], lang) for table in UNTOLD_WHO if table in needs]
+    return replace(header, notes=[*untold, *header.notes])
 
 
 def _titled(header: Header, title: str) -> Header:

@@ -25,7 +25,7 @@ from trackkit.report.glossary import glossary_name
 from trackkit.report.headlines import SHORT as NAMES
 from trackkit.report.headlines import Headline, headlines
 from trackkit.report.html_page import policy
-from trackkit.report.page import scope_words
+from trackkit.report.page import PEOPLE_ALONE, scope_words
 from trackkit.report.template import SKIN
 from trackkit.runs.dossier import Dossiers
 from trackkit.runs.drawings import WIDTHS, sparkline, trend
@@ -117,6 +117,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
         "selections": _selections(tables, dossiers, chosen.tile, lang),
+        "people_alone": say(PEOPLE_ALONE, lang) if tables.whole else "",
         "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
         "glossaries": _glossaries(dossiers.folder, lang),
         **_made(tables.timezone, lang),

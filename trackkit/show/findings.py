@@ -297,7 +297,7 @@ def lowest(rows: pl.DataFrame, column: str, metric: str, lang: str = "en") -> Fi
 
     In: a frame of `measure` by `column`, with the rate and its two parts. Groups of fewer than 30, the unnamed one and
     "Others" are left out. A group differs if its rate is three standard errors or more from the median of the groups'
-    rates. Raises RequestError for a column that the frame does not have.
+    rates. Raises RequestError for a column that the frame does not have; None for the metric "".
 
     >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
     >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
@@ -547,23 +547,36 @@ def busiest_hour(weekly: pl.DataFrame, series: Literal["opens", "clicks"], lang:
 
 
 def together(
-    rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()
+    rows: pl.DataFrame,
+    total: pl.DataFrame,
+    lang: str = "en",
+    unfinished: Sequence[str] = (),
+    opened: str = "open_rate",
+    clicked: str = "recipient_click_rate",
 ) -> Finding | None:
     """Say which delivery was opened most and which least; of fewer than three, how many people opened and clicked.
 
-    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
-    of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
+    In: the two frames of `several.side_by_side`, with the rates `opened` and `clicked` and `delivered`. Deliveries of
+    fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known, or
+    where the page's definitions have no such rate ("").
     """
-    require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
-    return _most_and_least(rows, "open_rate", lang, unfinished) or _opened_together(rows, total, lang)
+    require([*filter(None, [opened, clicked]), "delivered"], total.columns)
+    found = _most_and_least(rows, opened, "open_rate", lang, unfinished)
+    return found or (_opened_together(rows, total, opened, clicked, lang) if opened and clicked else None)
 
 
-def clicked_most(rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()) -> Finding | None:
+def clicked_most(
+    rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = (), clicked: str = "recipient_click_rate"
+) -> Finding | None:
     """Say which delivery was clicked most and which least, as `together` does of opens; None of fewer than three."""
-    return _most_and_least(rows, "recipient_click_rate", lang, unfinished)
+    return _most_and_least(rows, clicked, "recipient_click_rate", lang, unfinished)
 
 
-def _most_and_least(rows: pl.DataFrame, metric: str, lang: str, unfinished: Sequence[str]) -> Finding | None:
+def _most_and_least(
+    rows: pl.DataFrame, metric: str, meaning: str, lang: str, unfinished: Sequence[str]
+) -> Finding | None:
+    if not metric:
+        return None
     over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
     known = over.filter(pl.col("delivered") >= LEAST, pl.col(metric).is_not_null())
     ranked = known.sort(metric, descending=True)
@@ -573,15 +586,16 @@ def _most_and_least(rows: pl.DataFrame, metric: str, lang: str, unfinished: Sequ
     names = [clipped(name, LONGEST) for name in ranked["delivery"]]
     words = {"first": names[0], "last": names[-1], "most": rates[0], "least": rates[-1]}
     is_shared = rates[0] == rates[1] != rates[2]  # as they are shown
-    kind = [metric, *(["two"] if is_shared else []), *(["finished"] if unfinished else [])]
+    kind = [meaning, *(["two"] if is_shared else []), *(["finished"] if unfinished else [])]
     return Finding(say(_MOST_AND_LEAST[", ".join(kind)], lang, **words, second=names[1]))
 
 
-def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
-    opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
-    if opened is None or clicked is None:
+def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, opened: str, clicked: str, lang: str) -> Finding | None:
+    values = total.select(opened=opened, clicked=clicked).row(0, named=True)
+    if None in values.values():
         return None
-    rates = {"opened": percent(opened, lang=lang, of=delivered), "clicked": percent(clicked, lang=lang, of=delivered)}
+    delivered = total["delivered"].item()
+    rates = {name: percent(value, lang=lang, of=delivered) for name, value in values.items()}
     return Finding(
         several(
             "{count} delivery: {opened} opened, {clicked} clicked",
@@ -1323,6 +1337,8 @@ def scanned(domains: pl.DataFrame, lang: str = "en") -> Finding | None:
 
 
 def _extreme(rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str) -> Finding | None:
+    if not metric:
+        return None
     groups = _groups(rows, column, metric)
     groups = groups.reverse() if side == "lowest" else groups
     if groups.height < 3 or groups["rate"][0] == groups["rate"][1]:
