@@ -55,6 +55,8 @@ class Traced(Measurable, Protocol):
     def loads(self) -> Sequence[dict[str, Any]]: ...
     @property
     def versions(self) -> Mapping[str, int]: ...
+    @property
+    def watermarks(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +113,11 @@ class Snapshot:
     def versions(self) -> Mapping[str, int]:
         """The version of each table in its store; empty for tables in memory."""
         return getattr(self.texts, "versions", {})
+
+    @property
+    def watermarks(self) -> Mapping[str, str]:
+        """By delivery, the load that last changed anything about it; empty for tables in memory."""
+        return getattr(self.texts, "watermarks", {})
 
     def counted(self) -> Counted | None:
         """Return the counts stored with event files, and the events of files without; None for tables in memory."""

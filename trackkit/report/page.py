@@ -202,7 +202,8 @@ class Page:
     def provenance(self, metrics: str | Sequence[str]) -> Provenance:
         """Return where figures of the page come from: `trackkit.provenance`, of its delivery or its deliveries."""
         chosen = [self.delivery] if self.delivery else self.chosen
-        return provenance(self.tables, metrics, chosen, timezone=self.timezone, activity=self.activity)
+        whole = with_all_hits(self.tables)
+        return provenance(whole, metrics, chosen, timezone=self.timezone, activity=self.activity)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
