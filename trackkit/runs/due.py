@@ -26,9 +26,9 @@ from trackkit.definition_sets import definition_set
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside, require_timezone
 from trackkit.engine.scope import Scope, each_of
-from trackkit.engine.selection import ALL
+from trackkit.engine.selection import ACTIVITIES, ALL
 from trackkit.engine.snapshot import Snapshot
-from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.errors import RequestError, TrackkitError, did_you_mean, require_word
 from trackkit.language import require_language
 from trackkit.metrics import ADOBE
 from trackkit.quality.thresholds import thresholds
@@ -121,7 +121,7 @@ def run(
         groups(each)
     wanted = require_formats(formats, printing=scheduler is None)
     definition_set(definitions)
-    tables_of(open_store(store).snapshot(), activity)  # whether hits are marked
+    require_word("activity", activity, ACTIVITIES)
     if timezone:
         require_timezone(timezone)
     theme(), thresholds()  # every page needs them, and groups: report an error once, before anything is rendered
@@ -151,6 +151,7 @@ def _run(
     store: Store, folder: Path, planning: Callable[..., Iterator[Job]], execute: Executor, wish: _Wish
 ) -> RunSummary:
     answered(store, Store.require_whole)
+    answered(store, lambda now: tables_of(now.snapshot(), wish.activity))  # refuses hits that nobody marked
     manifest = Manifest.read(folder)
     manifest.project = project_of(folder)
     # A page of a delivery whose logs were removed since cannot be rendered again.
