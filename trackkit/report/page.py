@@ -66,7 +66,8 @@ PART_WORDS = translatable(
     }
 )
 PEOPLE_ALONE = translatable(
-    "Hits of people are counted alone: neither those of scanners nor what machines fetch whether anybody reads or not."
+    "Only hits of people count here: also of proxies that fetch when a message is read, but neither of scanners nor of "
+    "machines that fetch whether anybody reads or not."
 )
 UNTOLD_WHO = translatable(  # tables of acts that nobody is told apart in
     {
