@@ -368,7 +368,8 @@ def _with_activity(header: Header, activity: str, needs: Collection[str], lang: 
         line = [*header.line, say("people only", lang)]
         return replace(header, line=line, notes=[say(PEOPLE_ALONE, lang), *header.notes])
     untold = [say(UNTOLD_WHO[table], lang) for table in UNTOLD_WHO if table in needs]
-    return replace(header, notes=[*untold, *header.notes])
+    line = [*header.line, say("people and machines", lang)] if untold else header.line
+    return replace(header, line=line, notes=[*untold, *header.notes])
 
 
 def _titled(header: Header, title: str) -> Header:
