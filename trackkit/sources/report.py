@@ -104,8 +104,10 @@ class LoadReport:
     def from_dict(cls, written: Mapping[str, Any]) -> "LoadReport":
         """Rebuild a report from what `to_dict` gave."""
         sources = [SourceReport(**source) for source in written["sources"]]
-        further = (dict(written.get(name, {})) for name in ("ignored_files", "quality", "unreadable"))
-        return cls(sources, dict(written["event_types"]), *further, rules=written.get("rules", ""))
+        ignored, quality, unreadable = (
+            dict(written.get(name, {})) for name in ("ignored_files", "quality", "unreadable")
+        )
+        return cls(sources, dict(written["event_types"]), ignored, quality, unreadable, written.get("rules", ""))
 
     @classmethod
     def merged(cls, reports: Iterable["LoadReport"]) -> "LoadReport":
