@@ -23,6 +23,7 @@ from trackkit.store.lake import Lake
 from trackkit.store.layout import BUCKET, BUCKET_ROWS, FENCE, OWN, WATERMARK, stored_schema
 
 DELIVERIES, AGENTS, LINKS = 2_500, 3_000, 20
+IN_CAMPAIGN = 10  # deliveries, one after the other
 START = 1_772_000_000_000_000  # an instant of February 2026, in microseconds since 1970
 DAY = 86_400_000_000
 KINDS = {"opened": 0.70, "clicked": 0.24, "unsubscribed": 0.01, "mirror_page": 0.02, "web_visited": 0.02,
@@ -148,8 +149,10 @@ def _own(bucket: object) -> list[pl.Expr]:
 def _write_dimensions(lake: Lake, sizes: pl.DataFrame) -> None:
     key = _text(10_000 + pl.col("number"))
     sent = 2 * pl.col("rows")
-    deliveries = sizes.select(delivery_id=key, targeted=sent, to_deliver=sent, text_messages=sent // 50, rejected=0,
-                              new_quarantines=0, is_proof=pl.lit(False), is_model=pl.lit(False))  # fmt: skip
+    counts = {"targeted": sent, "to_deliver": sent, "text_messages": sent // 50, "rejected": 0, "new_quarantines": 0}
+    campaign = _text(1 + pl.col("number") // IN_CAMPAIGN)
+    own = {"delivery_id": key, "campaign_id": campaign, "is_proof": pl.lit(False), "is_model": pl.lit(False)}
+    deliveries = sizes.select(**own, **counts)
     links = sizes.join(pl.DataFrame({"link": np.arange(2, LINKS + 2)}), how="cross").select(
         delivery_id=key, link_id=_text(pl.col("number") * 100 + pl.col("link")),
         type_code=_type_code(pl.col("link")),

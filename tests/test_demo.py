@@ -185,6 +185,15 @@ def test_small_and_odd_sizes(tmp_path: Path, deliveries: int) -> None:
 # ---- files and their variants ---------------------------------------------------------------------------------------
 
 
+def test_products_of_mailings_of_offers_are_offers_that_end_after_two_days(demo: Demo) -> None:
+    offers = [link for link in demo.links.values() if link["iofferid"]]
+    started = {key: datetime.fromisoformat(row["tsContact"]) for key, row in demo.deliveries.items()}
+    assert offers and {link["scategory"] for link in offers} == {"product"}
+    for link in offers:
+        delivery = int(link["ideliveryid"])
+        assert datetime.fromisoformat(link["tsvalidity"]) - started[delivery] == timedelta(days=2)
+
+
 def test_every_file_in_its_own_variant(demo: Demo) -> None:
     folder = demo.folder
     assert {path.name for path in folder.iterdir()} == FILES

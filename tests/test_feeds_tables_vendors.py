@@ -502,3 +502,27 @@ def test_records_are_of_one_map_alone(name: str, tmp_path: Path) -> None:
     known = all_feeds() if name in RECORDS else {one: all_feeds()[one] for one in RECORDS}
     fitting = [one for one in known if of_records(tmp_path / "events.json", {one: known[one]})[0]]
     assert fitting == ([name] if name in RECORDS else [])
+
+
+# ---------------------------------------------------------------- what a sender calls the campaign of a delivery
+
+KLAVIYO_FLOW = [{**KLAVIYO_TABLE[1], "CAMPAIGN_ID": "", "FLOW_ID": "XyZ9", "FLOW_MESSAGE_ID": "m4"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "delivery", "campaign", "label"),
+    [
+        ("event.csv", KLAVIYO_FLOW, "m4", "XyZ9", None),
+        ("events.csv", [iterable("emailSend", workflowId=31, workflowName="Welcome")], "10202758", "31", "Welcome"),
+        ("activities.csv", [activity(6, 0)], "2370", "2522", None),
+        ("export.csv", [visitor(6, 1)], "501", "3", None),
+    ],
+    ids=["klaviyo", "iterable", "marketo", "pardot"],
+)
+def test_what_a_sender_calls_the_campaign(
+    tmp_path: Path, name: str, rows: list[dict[str, Any]], delivery: str, campaign: str, label: str | None
+) -> None:
+    load = read(tmp_path / "in", table(rows), name)
+    assert told(load, "delivery", "delivery_id", "campaign_id") == [(delivery, campaign)]
+    if label:
+        assert told(load, "campaign", "campaign_id", "label") == [(campaign, label)]

@@ -15,6 +15,7 @@ import nbformat
 import papermill
 import pytest
 
+from trackkit.engine.scope import resolve
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import ReportError, RequestError
 from trackkit.report import common, fork_server, render
@@ -191,6 +192,18 @@ def test_what_reports_have_in_common_is_found_once_and_gives_the_same_pages(demo
     later = Snapshot(tables.frames, tables.as_of + timedelta(seconds=1))
     assert common.common(later, store, delivery, "") is not handed, "tables of another load are judged anew"
     assert common.packed({"store": store}) == common.packed({"store": store, "delivery": "nobody"}) == b""
+
+
+def test_a_scope_is_resolved_by_the_renderer_and_handed_to_its_reports(demo_store, monkeypatch):
+    store, text = str(demo_store), "campaign:301"
+    for name in ("_handed", "_scopes"):
+        monkeypatch.setattr(common, name, {})
+    assert common.newest(store) is common.newest(store)
+    tables = open_store(store).snapshot()
+    common.take(common.packed({"store": store, "scope": text}))
+    handed = common.scope_of(tables, store, text)
+    assert handed is next(iter(common._scopes.values())) and handed == resolve(tables, text)
+    assert common.scope_of(Snapshot(tables.frames), store, text) is not handed
 
 
 THREADS = """

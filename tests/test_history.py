@@ -73,6 +73,9 @@ def test_pages_of_what_is_gone_are_removed_when_asked(demo_store: Path, delivery
     page = out / manifest.entries[name]["path"]
     for other, path in (("gone", f"{REPORT}-gone-00000000.html"), ("far", "../far.html"), ("failed", "")):
         manifest.entries[f"{other}/{REPORT}/en"] = {**manifest.entries[name], "delivery": other, "path": path}
+    for text in ("campaign:none", "platform"):
+        entry = {**manifest.entries[name], "delivery": "", "path": "", "parameters": {"scope": text}}
+        manifest.entries[f"scope {text}/{REPORT}/en"] = entry
     manifest.write()
     kept = out / "archive" / f"{REPORT}-gone-00000000"
     kept.mkdir(parents=True)
@@ -83,11 +86,16 @@ def test_pages_of_what_is_gone_are_removed_when_asked(demo_store: Path, delivery
     before = sorted(path.name for path in out.rglob("*"))
 
     dry = run(demo_store, out, [REPORT], [delivery], prune=True, dry_run=True)
-    assert dry.due == [] and sorted(dry.pruned) == [f"{other}/{REPORT}/en" for other in ("failed", "far", "gone")]
-    assert "Would be removed: 3 pages." in str(dry) and sorted(path.name for path in out.rglob("*")) == before
+    gone = ("failed", "far", "gone", "scope campaign:none")
+    assert dry.due == [] and sorted(dry.pruned) == [f"{other}/{REPORT}/en" for other in gone]
+    assert "Would be removed: 4 pages." in str(dry) and sorted(path.name for path in out.rglob("*")) == before
     assert len(run(demo_store, out, [REPORT], [delivery]).pruned) == 0
-    assert "Removed: 3 pages of what is gone." in str(run(demo_store, out, [REPORT], [delivery], prune=True))
-    assert list(Manifest.read(out).entries) == [name] and page.exists() and (tmp_path / "far.html").exists()
+    assert "Removed: 4 pages of what is gone." in str(run(demo_store, out, [REPORT], [delivery], prune=True))
+    assert (
+        list(Manifest.read(out).entries) == [name, f"scope platform/{REPORT}/en"]
+        and page.exists()
+        and (tmp_path / "far.html").exists()
+    )
     assert not [path.name for path in out.rglob("*gone*")]
 
 

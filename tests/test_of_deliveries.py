@@ -107,6 +107,16 @@ def test_kept_counts_answer_for_their_campaign(tmp_path: Path) -> None:
     assert scoped == [before["12"] | people]
 
 
+def test_named_deliveries_without_rows_make_the_counts_of_their_campaign_unknown(tmp_path: Path) -> None:
+    rows = old_and_new()
+    campaigns = {"7": "12", "8": "12", "9": "13"}
+    rows["delivery"] = [one | {"campaign_id": campaigns[one["delivery_id"]]} for one in rows["delivery"]]
+    add(tmp_path, **rows)
+    forget(tmp_path, before=CUT)
+    named = measure(open_store(tmp_path), ["to_deliver", "unique_opens"], by="campaign", delivery=["7", "8", "9"])
+    assert named.rows() == [("12", 5, None), ("13", 1, 1)]
+
+
 def test_stored_counts_and_marks_answer(tmp_path: Path) -> None:
     add(
         tmp_path,

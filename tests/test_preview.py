@@ -17,6 +17,7 @@ from trackkit.errors import RequestError
 from trackkit.report.preview import preview
 
 REPORT = "browsers"
+SCOPE = "campaign:301"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -29,7 +30,7 @@ class Served:
         (folder / "trackkit.toml").touch()
         self.shipped = resources.find(f"reports_templates/{REPORT}.toml").read_text("utf-8")
         self.template.write_text(self.shipped)
-        command = [sys.executable, "-m", "trackkit", "preview", REPORT, "--store", str(store)]
+        command = [sys.executable, "-m", "trackkit", "preview", REPORT, "--store", str(store), "--scope", SCOPE]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONUNBUFFERED": ""}
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
@@ -76,6 +77,10 @@ def test_a_port_that_is_taken_and_a_wrong_request_are_refused(demo_store: Path) 
             preview(REPORT, str(demo_store), port=port)
     with pytest.raises(RequestError, match="Did you mean 'browsers'"):
         preview("browser", str(demo_store))
+    with pytest.raises(RequestError, match="There is no campaign 'none'"):
+        preview(REPORT, str(demo_store), scope="campaign:none")
+    with pytest.raises(RequestError, match="has no parameter 'scope'"):
+        preview("web_application", str(demo_store), scope=SCOPE)
     with pytest.raises(RequestError, match="has no parameter 'colour'"):
         preview(REPORT, str(demo_store), parameters={"colour": "red"})
 
@@ -89,6 +94,7 @@ def test_what_is_saved_shows_and_errors_name_file_section_and_key(served: Served
     page.goto(served.url)
     shown = page.frame_locator("#page")
     shown.locator("h1").first.wait_for()
+    assert "campaign 301" in shown.locator("header .line").first.inner_text()
 
     served.template.write_text(re.sub(r'(?m)^title = ".*"', 'title = "Words of mine"', served.shipped, count=1))
     shown.get_by_text("Words of mine").first.wait_for()

@@ -15,7 +15,8 @@ import pytest
 
 import trackkit as tk
 from tests.spec.golden import tables
-from trackkit import resources
+from tests.test_activity import with_rules
+from trackkit import resources, rules
 from trackkit.analysis.provenance import causes_of, reasons
 from trackkit.errors import DataError, RequestError
 from trackkit.metrics import METRICS, Count, version_of
@@ -315,6 +316,22 @@ def test_late_events_change_what_they_are_part_of(store: str, tmp_path: Path, re
     assert found["because"].to_list() == ["late events: event 3 → 4, late.log"] * 2
     assert because(record, after) == "Because of: late events (event 3 → 4, late.log)."
     assert tk.changes(after, after).is_empty() and reasons(after, after) == {}
+
+
+def test_rules_are_those_of_the_loads_that_marked_the_hits(
+    store: str, tmp_path: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rules_of(delivery: str) -> str:
+        return str(tk.provenance(open_store(store), "open_rate", delivery=delivery)["rules"]["machines"])
+
+    shipped = rules.version()
+    with_rules(tmp_path / "project", monkeypatch, ("enough = 1.0", "enough = 2.0"))
+    assert rules.version() != shipped and rules_of("7") == record["rules"]["machines"] == shipped
+    _late(store, tmp_path)
+    assert rules_of("7") == f"{shipped}, {rules.version()}" and rules_of("8") == shipped
+    (row, *_) = tk.changes(record, tk.provenance(open_store(store), "unique_opens", delivery="7")).to_dicts()
+    assert row["causes"] == ["rules", "late events"]
+    assert causes_of({**record, "rules": {"machines": ""}}, record, "open_rate") == {}  # of an earlier version
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import pytest
 from bs4 import BeautifulSoup
 
 import trackkit as tk
+from trackkit.analysis.unseen import together
 from trackkit.errors import RequestError
 from trackkit.report import REPORTS, report_path
 from trackkit.report.workers import Renderers
 from trackkit.runs.due import run
+from trackkit.runs.gallery import selected
 from trackkit.runs.manifest import Manifest
 
 Page = Callable[..., BeautifulSoup]
@@ -147,6 +149,21 @@ def test_the_causes_of_failure_of_several_by_hand(page: Page) -> None:
     assert any("1 of 5" in tile and "20.0%" in tile for tile in tiles), tiles
     summary = text(page("delivery_summary", "campaign:12").select_one("#initial_population"))
     assert "1 of 6" in summary  # rejected of those targeted
+
+
+def test_the_figures_of_nested_scopes_on_the_index_are_those_of_each_by_itself(scope_store: Path) -> None:
+    tables, rates = tk.open_store(str(scope_store)).snapshot(), ["open_rate", "click_rate"]
+    texts = ["campaign:12", "campaign:13", "folder:3", "folder:4", "folder:5", "platform"]
+    scopes = {text: tk.scope(tables, text).deliveries for text in texts}
+    found = selected(tables, scopes, rates)
+    assert {text: fact["open_rate"] for text, fact in found.items()} == {
+        **{"campaign:12": 3 / 4, "campaign:13": 1, "folder:3": 4 / 5, "folder:4": 1, "folder:5": 1, "platform": 4 / 6}
+    }
+    for text, deliveries in scopes.items():
+        assert (
+            found[text].items()
+            >= together(tables, rates, deliveries).drop("delivery_id", strict=False).row(0, named=True).items()
+        )
 
 
 def test_a_page_of_several_has_a_safe_and_steady_name(scope_store: Path, tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_derived_ids_do_not_depend_on_where_a_row_stands(load: sources.RawLoad, 
     assert rows(other, "event", "event_id") == first.select("event_id").collect().sort("event_id").rows()
 
 
+def test_the_emails_of_an_automation_are_of_one_campaign(tmp_path: Path) -> None:
+    text = "id,automation_id,title,subject_line,send_time,status\ne1,a7,Welcome,Hello,,sent\ne2,a7,Again,Hi,,sent\n"
+    (tmp_path / "mailchimp_automation_email.csv").write_text(text)
+    load = sources.read(tmp_path / "mailchimp_automation_email.csv", tmp_path / "staging")
+    assert rows(load, "delivery", "delivery_id", "campaign_id") == [("e1", "a7"), ("e2", "a7")]
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared sample of real exports is not beside this checkout")
 def test_the_real_sample(tmp_path: Path) -> None:
     load = sources.read(SHARED, tmp_path)

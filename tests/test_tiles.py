@@ -53,6 +53,9 @@ class Page:
         empty = dict.fromkeys(COLUMNS)
         return pl.DataFrame([empty | self.rows.get(name, {"metric": name}) for name in metrics], schema=COLUMNS)
 
+    def meant(self, metric: str) -> str:
+        return metric
+
 
 def pace(**facts: Any) -> pl.DataFrame:
     return pl.DataFrame([dict.fromkeys(PACE) | {"phase": "over", "to_deliver": 3313} | facts], schema=PACE)

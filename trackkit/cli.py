@@ -97,6 +97,13 @@ _definitions = click.option(
     metavar="NAME|TOML",
     help="Whose definitions: a set of `trackkit definitions`, or the path of one's own.",
 )
+_activity = click.option(
+    "--activity",
+    type=click.Choice(["all", "human"]),
+    default="all",
+    show_default=True,
+    help="Whose hits count; human: neither scanners' nor what machines fetch whether anybody reads or not.",
+)
 _since = click.option("--since", default="", metavar="DATE", help="Only from this date of the platform, or instant.")
 _until = click.option("--until", default="", metavar="DATE", help="Only until this date of the platform, or instant.")
 _type = click.option(
@@ -311,13 +318,7 @@ def formats(as_json: bool) -> None:
     metavar="KEY=FILE…",
     help="A CSV or Parquet file by a key, as recipient_id=crm.csv: its columns are further breakdowns.",
 )
-@click.option(
-    "--activity",
-    type=click.Choice(["all", "human"]),
-    default="all",
-    show_default=True,
-    help="Whose hits count; human: neither scanners' nor what machines fetch whether anybody reads or not.",
-)
+@_activity
 @_timezone
 @click.option(
     "--engine",
@@ -463,6 +464,7 @@ def reports(as_json: bool) -> None:
 @_assets
 @_formats
 @_definitions
+@_activity
 @_timezone
 @_parameter
 def render(
@@ -474,6 +476,7 @@ def render(
     lang: str,
     formats: str,
     definitions: str,
+    activity: str,
     timezone: str,
     parameter: tuple[str, ...],
 ) -> None:
@@ -491,6 +494,7 @@ def render(
 
     chosen, parameters = require_formats(formats), assignments(parameter)
     parameters |= {} if definitions == "adobe" else {"definitions": definitions}
+    parameters |= {} if activity == "all" else {"activity": activity}
     if timezone:
         parameters.setdefault("timezone", timezone)
     asked = [name for name in chosen if name in formats.lower()] or chosen
@@ -505,10 +509,21 @@ def render(
 @click.argument("report", metavar="REPORT")
 @_store
 @click.option("--delivery", metavar="ID", help="The delivery [the latest].")
+@click.option("--scope", default="", metavar="TEXT", help="Several deliveries instead of one, as campaign:12.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="The port [any that is free].")
 @_lang
+@_activity
 @_parameter
-def preview(report: str, store: str, delivery: str | None, port: int, lang: str, parameter: tuple[str, ...]) -> None:
+def preview(
+    report: str,
+    store: str,
+    delivery: str | None,
+    scope: str,
+    port: int,
+    lang: str,
+    activity: str,
+    parameter: tuple[str, ...],
+) -> None:
     """Show a report in the browser, and again whenever its template, notebook, words, theme or style are saved.
 
     Prints the address, which only this machine can open. Errors appear on the page, with file, section and key, and the
@@ -517,8 +532,9 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
     from trackkit.report.preview import preview as previewed
     from trackkit.runs.due import latest_delivery
 
-    chosen = delivery or latest_delivery(store, report)
-    previewed(report, store, chosen, port, lang, assignments(parameter), print_now)
+    chosen = delivery or (None if scope else latest_delivery(store, report))
+    parameters = assignments(parameter) | ({} if activity == "all" else {"activity": activity})
+    previewed(report, store, chosen, port, lang, parameters, print_now, scope)
 
 
 @app.command()
@@ -535,7 +551,7 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 @click.option("--jobs", type=click.IntRange(1), help="Reports rendered at once [one per core, four at most].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Render on the workers of this dask scheduler.")
 @click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the last N versions of a page that changes.")
-@click.option("--prune", is_flag=True, help="Remove pages of deliveries and reports that are there no more.")
+@click.option("--prune", is_flag=True, help="Remove pages of deliveries, scopes and reports that are there no more.")
 @click.option("--dry-run", is_flag=True, help="Say what is due and what would be removed, and do nothing.")
 @click.option("--metrics-file", metavar="FILE", type=FOLDER, help="Write metrics in Prometheus' text format.")
 @click.option(
@@ -551,6 +567,7 @@ def preview(report: str, store: str, delivery: str | None, port: int, lang: str,
 @_assets
 @_formats
 @_definitions
+@_activity
 def run(
     store: str,
     out: Path,

@@ -5,7 +5,7 @@ people) and, by `where`, of which rows. Nothing else can be declared: a rate's p
 counts is what the page says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -182,31 +182,32 @@ def files(folder: Path | None = None) -> list[Path]:
 
 def check(folder: Path | None = None) -> list[Problem]:
     """Return the problems of the metrics of a folder, by default of the current project."""
-    found, problems = dict[str, Path](), list[Problem]()
-    for path in files(folder):
-        declared, faults = toml.parse(path, File)
-        problems += faults
-        for name in declared.metric if declared else ():
-            if name in found:
-                problems.append(Problem(str(path), "", f"metric.{name}", f"{found[name].name} declares it already."))
-            found[name] = path
-    return problems
+    return _read(folder)[1]
 
 
 def of_project() -> dict[str, Metric]:
     """Return the metrics that the current project declares; RequestError, naming file and key, if not in order."""
-    for problem in check():
+    declared, problems = _read(None)
+    for problem in problems:
         raise RequestError(str(problem))
-    return in_order()
+    return declared
 
 
 def in_order(folder: Path | None = None) -> dict[str, Metric]:
     """Return the metrics of a folder, by default of the current project, without those of files not in order."""
-    return dict(_declared(folder))
+    return _read(folder)[0]
 
 
-def _declared(folder: Path | None) -> Iterator[tuple[str, Metric]]:
+def _read(folder: Path | None) -> tuple[dict[str, Metric], list[Problem]]:
+    """The metrics of a folder, and what is wrong with its files."""
+    found, problems = dict[str, Path](), list[Problem]()
+    metrics: dict[str, Metric] = {}
     for path in files(folder):
-        declared, _ = toml.parse(path, File)
+        declared, faults = toml.parse(path, File)
+        problems += faults
         for name, each in declared.metric.items() if declared else ():
-            yield name, each.metric(name, f"metrics/{path.name} of the project")
+            if name in found:
+                problems.append(Problem(str(path), "", f"metric.{name}", f"{found[name].name} declares it already."))
+            found[name] = path
+            metrics[name] = each.metric(name, f"metrics/{path.name} of the project")
+    return metrics, problems

@@ -4,6 +4,9 @@ A hit is `human`, `proxy` (a machine that may carry a person) or `scanner` (a ma
 applies the rules as deliveries are loaded; `analysis.machines` counts what each of them says.
 """
 
+import hashlib
+import json
+import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
@@ -176,3 +179,13 @@ def rules(path: Path | None = None) -> Rules:
     (10.0, 3)
     """
     return toml.read(path or resources.find(LIST), Rules)
+
+
+def version() -> str:
+    """Return a digest of the rules that loads follow now; notes and layout in their file do not count.
+
+    >>> len(version())
+    12
+    """
+    known = tomllib.loads(resources.find(LIST).read_text("utf-8"))
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:12]

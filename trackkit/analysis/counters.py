@@ -7,7 +7,7 @@ import polars as pl
 from trackkit.engine.counters import CAUSES, COLUMNS, TOLERANCE, differences
 from trackkit.engine.deliveries import Deliveries, asked_about, without_aside
 from trackkit.engine.measure import quotient
-from trackkit.engine.snapshot import Measurable
+from trackkit.engine.snapshot import Measurable, with_all_hits
 from trackkit.language import translatable
 from trackkit.schema import COUNTERS
 
@@ -50,6 +50,7 @@ def compare(
     >>> compare(Snapshot({})).height
     0
     """
+    tables = with_all_hits(tables)  # the platform knows no machines
     ids = asked_about(tables, delivery)
     rows = differences(tables, ids, tolerance)
     rows = without_aside(tables, rows.lazy()).collect() if ids is None else rows

@@ -18,7 +18,7 @@ from trackkit.analysis.unseen import observed
 from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_human, of_deliveries
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
-from trackkit.engine.snapshot import Measurable
+from trackkit.engine.snapshot import Measurable, with_all_hits
 from trackkit.metrics import METRICS
 from trackkit.rules import MEANINGS, rules
 
@@ -32,10 +32,11 @@ CONFIRMED_HOURS = 48
 PREFETCH_OF_READERS = ("O1", "O2", "V1")  # of clients that show what they fetched: later opens leave no trace
 
 
-def _asked(tables: Measurable, delivery: Deliveries) -> tuple[list[str] | None, bool]:
-    """The deliveries asked about, and whether their hits are there and marked."""
+def _asked(tables: Measurable, delivery: Deliveries) -> tuple[Measurable, list[str] | None, bool]:
+    """The tables with every hit, the deliveries asked about, and whether their hits are there and marked."""
+    tables = with_all_hits(tables)  # on a page of people alone, too
     ids = asked_about(tables, delivery)
-    return ids, tables.has("event") and not Selection(tables, ids, None, "UTC").unmarked()
+    return tables, ids, tables.has("event") and not Selection(tables, ids, None, "UTC").unmarked()
 
 
 def people(
@@ -51,7 +52,7 @@ def people(
     >>> people(store, delivery).select("metric", "counted", "people", "delivered").row(0)
     ('open_rate', 26, 21, 82)
     """
-    ids, is_marked = _asked(tables, delivery)
+    tables, ids, is_marked = _asked(tables, delivery)
     counted = measure(tables, FIGURES, [], ids)
     counted = observed(counted, {name: dict(kinds) for name, kinds in (hidden or {}).items()})
     by_people = measure(tables, FIGURES, [], ids, activity="human") if is_marked else counted.clear(1)
@@ -84,7 +85,7 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     >>> funnel(store, delivery).select("rule", "openers", "clickers").rows()[:2]
     [(None, 26, 6), ('O1', 21, 6)]
     """
-    ids, is_marked = _asked(tables, delivery)
+    tables, ids, is_marked = _asked(tables, delivery)
     events = counted_events(tables, ids)
     removing = [rule for rule in MEANINGS if rule not in schema.READ_RULES]
     step = pl.col("activity_rule").replace_strict(removing, range(len(removing)), default=KEPT, return_dtype=pl.Int32)
@@ -164,7 +165,7 @@ def by_domain(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     >>> by_domain(store, delivery).select("domain", "clicks", "scanner_clicks").row(0)
     ('mail.example', 8, 0)
     """
-    (ids, is_marked), names = _asked(tables, delivery), ["total_clicks", "unique_clicks"]
+    (tables, ids, is_marked), names = _asked(tables, delivery), ["total_clicks", "unique_clicks"]
     everything = measure(tables, names, "domain", ids)
     by_people = measure(tables, names, "domain", ids, activity="human") if is_marked else everything.clear()
     by_people = by_people.rename({name: f"people {name}" for name in names})
@@ -199,7 +200,7 @@ def opt_outs(tables: Measurable, delivery: Deliveries = None, hours: int = CONFI
     >>> opt_outs(store).select("delivery_id", "clicks", "scanner_clicks", "people_clicks").rows()
     [('7471122', 1, 1, 0), ('7471233', 1, 1, 0)]
     """
-    ids, is_marked = _asked(tables, delivery)
+    tables, ids, is_marked = _asked(tables, delivery)
     clicks = counted_events(tables, ids).filter(pl.col("event_type").cast(pl.String) == "unsubscribed")
     clicks = clicks.with_columns(is_scanner=pl.col("activity").cast(pl.String) == "scanner")
     totals = clicks.group_by("delivery_id").agg(
@@ -269,7 +270,7 @@ def band(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     >>> band(store, delivery).select("assumption", "openers_low", "openers_high", "delivered").rows()[:2]
     [('bounds', 21, 26, 82), ('alike', 22, 22, 82)]
     """
-    ids, is_marked = _asked(tables, delivery)
+    tables, ids, is_marked = _asked(tables, delivery)
     known = measure(tables, ["delivered", "unique_opens"], [], ids)
     counts = (
         _of_messages(tables, ids, is_marked)

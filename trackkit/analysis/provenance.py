@@ -7,7 +7,6 @@ this machine, so that they can travel with a report.
 import hashlib
 import json
 import platform
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -17,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit import __version__, resources
+from trackkit import __version__
 from trackkit.analysis.unseen import WHY, observed, unseen
 from trackkit.engine.conditions import conditions
 from trackkit.engine.deliveries import Deliveries, asked_about, is_hit, is_public, is_set_aside, zone_of
@@ -28,13 +27,14 @@ from trackkit.engine.snapshot import Traced
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
 from trackkit.metrics import BREAKDOWNS, METRICS, bounds_of, lineage, sources_of, version_of
+from trackkit.rules import version
 
 __all__ = ["Provenance", "changes", "provenance"]
 
 FORMAT = 1
 MOST_FILES = 50  # that are named; all are counted, and part of the digest
 SIDES = ("low", "high")  # of an interval
-RULES = ("reports_templates/machines.toml",)  # by which hits are told apart as they are loaded
+MACHINES = "machines"  # the rules by which hits are told apart as they are loaded
 CAUSES = translatable(
     {
         "definition": "definition",
@@ -91,7 +91,7 @@ def provenance(
     and `left_out` (by reason), and for `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the
     `newest` and those that the hits came from (`hits_from`), each with name and fingerprint or number of hits, and what
     became of the lines of all `loads`; `store`: the number of its last load, its id, and the version of each table;
-    `rules` and `software`, by name. Raises RequestError as `measure`.
+    `rules`, by which loads told machines from people, and `software`, by name. Raises RequestError as `measure`.
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> hits = {"delivery_id": ["7"] * 2, "message_id": ["a", "b"], "is_seed": [False, True]}
@@ -116,7 +116,7 @@ def provenance(
         rows=_rows(selection),
         inputs=_inputs(tables, selection),
         store=_version(tables),
-        rules=_rules(),
+        rules=_rules(tables, ids),
         software=software(),
     )
 
@@ -261,17 +261,19 @@ def _version(tables: Traced) -> dict[str, Any]:
     return {"load": last.get("number"), "load_id": last.get("load_id"), "tables": versions}
 
 
-def _rules() -> dict[str, str]:
-    """The version of each file of rules that there is; notes and layout in it do not count."""
-    paths = {Path(name).stem: name for name in RULES if _is_there(name)}
-    return {stem: _digest(tomllib.loads(resources.find(name).read_text("utf-8"))) for stem, name in paths.items()}
+def _rules(tables: Traced, ids: Sequence[str] | None) -> dict[str, str]:
+    """The version of the rules by which the hits of deliveries were marked, as the loads that may have done it tell.
 
-
-def _is_there(name: str) -> bool:
-    try:
-        return resources.find(name).is_file()
-    except RequestError:
-        return False
+    These are all up to the last that changed one of them; of several versions each is named, the oldest first. A load
+    of an earlier trackkit tells none; of tables in memory it is today's.
+    """
+    loads, marks = list(tables.loads), tables.watermarks
+    if not loads:
+        return {MACHINES: version()}
+    last = set(marks.values()) if ids is None else {marks[key] for key in ids if key in marks}
+    places = [place for place, load in enumerate(loads) if load.get("load_id") in last]
+    told = [load.get("report", {}).get("rules") for load in loads[: max(places, default=len(loads) - 1) + 1]]
+    return {MACHINES: ", ".join(dict.fromkeys(filter(None, told)))}
 
 
 @cache
@@ -348,7 +350,7 @@ def causes_of(before: Record, after: Record, name: str) -> dict[str, str]:
     found = {
         "definition": definition if is_defined else "",
         "parameters": _differing(_asked(before), _asked(after)),
-        "rules": _differing(before.get("rules", {}), after.get("rules", {})),
+        "rules": _differing(*_told(before.get("rules", {}), after.get("rules", {}))),
         **_of_rows(before, after, sources_of(name) if name in METRICS else frozenset()),
         "software": _differing(before.get("software", {}), after.get("software", {})),
     }
@@ -358,6 +360,12 @@ def causes_of(before: Record, after: Record, name: str) -> dict[str, str]:
 def _asked(record: Record) -> dict[str, Any]:
     """The question: that of the figures, and the parameters of the report."""
     return {**record.get("asked", {}), **record.get("report", {}).get("parameters", {})}
+
+
+def _told(before: Record, after: Record) -> tuple[Record, Record]:
+    """Two records of rules, without those of which one tells no version."""
+    names = [name for name in before if before[name] and after.get(name)]
+    return {name: before[name] for name in names}, {name: after[name] for name in names}
 
 
 def _differing(before: Record, after: Record) -> str:

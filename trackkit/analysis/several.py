@@ -17,6 +17,7 @@ from trackkit.engine.measure import measure
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
+from trackkit.metrics import METRICS
 from trackkit.schema import INSTANT
 
 __all__ = [
@@ -91,28 +92,21 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
     return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
 
 
-def opens_known(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
+def opens_known(tables: Measurable, deliveries: Sequence[str], rate: str = "open_rate") -> pl.DataFrame:
     """Return what was opened of the deliveries whose opens can be known, and how much is in the others: one row.
 
-    Columns: `unique_opens`, `delivered` and `open_rate` of those, measured over them alone; `unknown`, the
-    number of the others, and `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
+    Columns: the two parts of `rate` and itself, measured over those alone; `unknown`, the number of the others, and
+    `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
 
     >>> opens_known(store, ["7471048", "7471122"]).select("unique_opens", "delivered", "unknown").row(0)
     (26, 82, 1)
     """
-    hidden = unseen(tables, deliveries, ["open_rate"])
+    hidden, names = unseen(tables, deliveries, [rate]), [*METRICS[rate].parents, rate]
     known = [delivery for delivery in deliveries if "opened" not in hidden[delivery]]
     others = [delivery for delivery in deliveries if delivery not in known]
-    opened = measure(tables, ["unique_opens", "delivered", "open_rate"], by=[], delivery=known) if known else None
+    opened = measure(tables, names, by=[], delivery=known) if known else pl.DataFrame({name: [None] for name in names})
     sent = measure(tables, ["delivered"], by=[], delivery=others)["delivered"].item() if others else None
-    row = (
-        opened
-        if opened is not None
-        else pl.DataFrame({name: [None] for name in ("unique_opens", "delivered", "open_rate")})
-    )
-    return row.select(
-        "unique_opens", "delivered", "open_rate", unknown=pl.lit(len(others)), unknown_delivered=pl.lit(sent)
-    )
+    return opened.select(*names, unknown=pl.lit(len(others)), unknown_delivered=pl.lit(sent))
 
 
 def of_known_opens(total: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -125,7 +119,8 @@ def of_known_opens(total: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     >>> of_known_opens(both.total, known)["unique_opens"].item(), both.total["unique_opens"].item()
     (53, 56)
     """
-    return total.with_columns(pl.lit(known[name].item()).alias(name) for name in ("unique_opens", "open_rate"))
+    part, _, rate, *_ = known.columns
+    return total.with_columns(pl.lit(known[name].item()).alias(name) for name in (part, rate))
 
 
 def unfinished(tables: Measurable, deliveries: Sequence[str]) -> list[str]:

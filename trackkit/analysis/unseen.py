@@ -17,7 +17,7 @@ from trackkit.analysis.curves import SERIES
 from trackkit.engine.deliveries import Deliveries, asked_about, is_of
 from trackkit.engine.measure import measure, measure_together
 from trackkit.engine.plausible import now
-from trackkit.engine.snapshot import Measurable
+from trackkit.engine.snapshot import Measurable, with_all_hits
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, bounds_of, lineage
 from trackkit.sources.feeds.feed import can_tell
@@ -63,6 +63,7 @@ def unseen(
     >>> unseen(Snapshot({"delivery": text}), ["7"])["7"]["opened"]
     'only text was sent: its opens cannot be seen'
     """
+    tables = with_all_hits(tables)  # a hit of a machine shows as well that hits were tracked
     keys = None if deliveries is None else list(dict.fromkeys(deliveries))
     if keys == []:
         return {}

@@ -20,6 +20,7 @@ from trackkit.demo.words import COUNTRIES, FAILURES, FIRST_NAMES, SITE
 from trackkit.schema import FAILURE_REASONS
 
 SPACED, ZULU = "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.3fZ"
+FIRST_OFFER, OFFERED = 9_001, 2 * DAY
 SERVICES = {801: "Weekly letter: la lettre préférée", 802: "Promoções & offres"}
 _HASHES = pl.Series([int(value) for value in np.random.default_rng(99).integers(-(2**31), 2**31, len(CLIENTS))])
 
@@ -83,16 +84,28 @@ def write_content(folder: Path, mailing: Mailing) -> int:
 
 def write_links(folder: Path, plans: Sequence[Plan]) -> None:
     """`tracking_url.csv`: Latin-1, semicolons, SQL names in lower case."""
-    rows: list[tuple[object, ...]] = [(OPEN_ID, 0, OPEN, "Open", None, None, None, 1)]
-    rows += [(key, 0, code, label, category, f"{SITE}/{tag}", tag, 1) for key, code, label, category, tag in WEB_TAGS]
+    none = (None, None)
+    rows: list[tuple[object, ...]] = [(OPEN_ID, 0, OPEN, "Open", None, None, None, 1, *none)]
+    rows += [(key, 0, code, label, kind, f"{SITE}/{tag}", tag, 1, *none) for key, code, label, kind, tag in WEB_TAGS]
     for plan in plans:
         rows += [
-            (link.link_id, plan.delivery_id, link.type_code, link.label, link.category, link.url, None, link.occurrence)
-            for link in plan.links
+            (
+                *(link.link_id, plan.delivery_id, link.type_code, link.label, link.category, link.url),
+                *(None, link.occurrence, *_offer(plan, place)),
+            )
+            for place, link in enumerate(plan.links)
         ]
     names = ["itrackingurlid", "ideliveryid", "itype", "slabel", "scategory", "ssource", "stagid", "ioccurrence"]
+    names += ["iofferid", "tsvalidity"]
     text = pl.DataFrame(rows, schema=names, orient="row", infer_schema_length=None).write_csv(separator=";")
     (folder / "tracking_url.csv").write_bytes(text.encode("latin-1"))
+
+
+def _offer(plan: Plan, place: int) -> tuple[int | None, str | None]:
+    """The offer that a link shows, and the end of its validity: the products of a mailing of offers, for two days."""
+    if plan.role != "offer" or plan.links[place].category != "product":
+        return None, None
+    return FIRST_OFFER + place, instants([plan.start + OFFERED])[0]
 
 
 def write_messages(folder: Path, mailing: Mailing, people: People) -> None:

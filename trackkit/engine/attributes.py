@@ -4,7 +4,7 @@ They are no columns of rows. Whatever adds up is counted by delivery first, from
 then added; only people, who may be in several deliveries, are counted again over rows to which these are joined.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -87,10 +87,19 @@ def within(tables: Tables, folders: Iterable[str]) -> list[str]:
     >>> within(Snapshot({"folder": tree}), ["2"])
     ['2', '3']
     """
-    tree = columns_of(tables, "folder", ("folder_id", "parent_id")).collect()
-    found = newest = list(folders)
+    tree = columns_of(tables, "folder", ("folder_id", "parent_id")).drop_nulls().group_by("parent_id").agg("folder_id")
+    return below(dict(tree.collect().iter_rows()), folders)
+
+
+def below(tree: Mapping[str, Iterable[str]], folders: Iterable[str]) -> list[str]:
+    """Return folders and all those below them in a tree of those right in each; each is listed once.
+
+    >>> below({"1": ["2"], "2": ["3", "1"]}, ["2"])
+    ['2', '1', '3']
+    """
+    found = newest = dict.fromkeys(folders)
     while newest:
-        below = tree.filter(pl.col("parent_id").is_in(newest))["folder_id"].drop_nulls().unique().sort()
-        newest = [key for key in below if key not in found]
-        found = [*found, *newest]
-    return found
+        children = sorted({child for folder in newest for child in tree.get(folder, ())})
+        newest = dict.fromkeys(child for child in children if child not in found)
+        found = found | newest
+    return list(found)

@@ -148,11 +148,11 @@ def _with_stated(selection: Selection, counted: pl.DataFrame, metrics: list[Metr
     for metric in metrics:
         unknown = selection.stated.filter(_is_unknown(metric, is_whole))["delivery_id"]
         if unknown.len():
-            counted = _without_groups(selection, counted, metric.name, unknown, groups)
+            counted = without_groups(selection, counted, metric.name, unknown, groups)
     return counted
 
 
-def _without_groups(
+def without_groups(
     selection: Selection, counted: pl.DataFrame, name: str, deliveries: pl.Series, groups: list[str]
 ) -> pl.DataFrame:
     """Make a count null in the groups that deliveries are in: all, unless the groups say so."""

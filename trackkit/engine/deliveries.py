@@ -9,7 +9,7 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.engine.plausible import EARLIEST, plausible
-from trackkit.engine.snapshot import Measurable, Tables
+from trackkit.engine.snapshot import Measurable, Tables, with_all_hits
 from trackkit.errors import RequestError, did_you_mean
 
 AVERAGE_MONTHS = 6  # the platform average looks back this many calendar months
@@ -153,7 +153,7 @@ def require_delivery(tables: Tables, delivery: str) -> str:
     seen: set[str] = getattr(tables, "seen", set())  # cached: a snapshot does not change
     if key in seen:
         return key
-    if any(_mentions(tables, table, key) for table in ("delivery", "event", "message", "link", "purge")):
+    if any(_mentions(with_all_hits(tables), table, key) for table in ("delivery", "event", "message", "link", "purge")):
         seen.add(key)
         return key
     known_ids = tables.scan("delivery").select("delivery_id").collect().to_series()

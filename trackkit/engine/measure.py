@@ -19,6 +19,7 @@ from trackkit.engine.completeness import (
     kept_currencies,
     kept_deliveries,
     purged,
+    without_groups,
 )
 from trackkit.engine.conditions import conditions
 from trackkit.engine.counting import count_source, joined
@@ -220,21 +221,32 @@ def _measure_with_kept(selection: Selection, names: list[str], groups: list[str]
         purged_ids &= set(selection.delivery)
     is_whole = selection.keyed(groups) in ([], ["delivery_id"]) and selection.is_unfiltered
     kept = purged_ids & kept_deliveries(selection.tables) if is_whole else set()
-    lost_sources = set(purges.filter(pl.col("delivery_id").is_in(list(purged_ids - kept)))["source"])
-    if selection.delivery is not None and selection.is_named and lost_sources:
-        unknown = [name for name in _with_parts(names) if sources_of(name) & lost_sources]
-        return _measured(selection, names, groups).with_columns(
-            pl.lit(None).cast(_dtype(METRICS[name])).alias(name) for name in unknown
-        )
-    measured = _measured(selection.without(purged_ids), names, groups)
+    is_named = selection.delivery is not None and selection.is_named
+    rest = selection.without(kept if is_named else purged_ids)
+    measured = _measured(rest, names, groups)
     if selection.delivery is None:
         kept -= {*selection.backend.collect(selection.set_aside()).to_series(), *selection.left_out}
-    by_delivery = _measured(selection.only(sorted(kept)), names, ["delivery_id"]) if kept else None
-    if by_delivery is None:
+    if kept:
+        by_delivery: pl.DataFrame = selection.described(
+            _measured(selection.only(sorted(kept)), names, ["delivery_id"]), groups
+        )
+        total = add_deliveries(measured, by_delivery, _with_parts(names), groups)
+        measured = _without_mixed_currencies(total, rest, kept, groups)
+    if not is_named:
         return measured
-    by_delivery = selection.described(by_delivery, groups)
-    total = add_deliveries(measured, by_delivery, _with_parts(names), groups)
-    return _without_mixed_currencies(total, selection.without(purged_ids), kept, groups)
+    lost = purges.filter(pl.col("delivery_id").is_in(list(purged_ids - kept)))
+    return _without_lost(selection, measured, lost, _with_parts(names), groups)
+
+
+def _without_lost(
+    selection: Selection, measured: pl.DataFrame, lost: pl.DataFrame, names: Iterable[str], groups: list[str]
+) -> pl.DataFrame:
+    """Make counts null that need rows which named deliveries have no more, in the groups that these are in."""
+    for name in names:
+        ids = lost.filter(pl.col("source").is_in(list(sources_of(name))))["delivery_id"].unique()
+        if ids.len() and name in measured.columns:
+            measured = without_groups(selection, measured, name, ids, groups)
+    return measured
 
 
 def _without_mixed_currencies(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trackkit.engine.snapshot import Tables
+from trackkit.engine.snapshot import Tables, with_all_hits
 from trackkit.schema import INSTANT
 
 EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)  # older dates come from unset clocks, or mean "no date"
@@ -39,7 +39,7 @@ def plausible(tables: Tables, table: str = "event", delivery: str = "") -> Plaus
 
     Rows of several deliveries have the range of the table, since each of these began at another instant.
     """
-    delivery = str(delivery or "")
+    tables, delivery = with_all_hits(tables), str(delivery or "")
     cached: dict[tuple[str, str], PlausibleRange] = getattr(tables, "plausible", {})  # a snapshot does not change
     if (table, delivery) not in cached:
         cached[table, delivery] = _range_of(tables, table, delivery)

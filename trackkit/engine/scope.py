@@ -12,14 +12,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
+from functools import cached_property
 
 import polars as pl
 
 from trackkit.clock import moment
-from trackkit.engine.attributes import columns_of, within
+from trackkit.engine.attributes import below, columns_of
 from trackkit.engine.deliveries import is_set_aside, planned_launch, require_deliveries
 from trackkit.engine.plausible import plausible
-from trackkit.engine.snapshot import Measurable
+from trackkit.engine.snapshot import Measurable, with_all_hits
 from trackkit.errors import RequestError, did_you_mean
 
 __all__ = ["GROUPS", "Part", "Scope", "each_of", "every", "group", "resolve"]
@@ -42,6 +43,88 @@ MENTIONED = {
     "folder": (("delivery", "folder_id"), ("folder", "parent_id")),
 }
 Days = tuple[date | None, date | None]
+
+
+class Directory:
+    """Every delivery, and the campaigns, programmes and folders that they are in, each read once."""
+
+    def __init__(self, tables: Measurable) -> None:
+        self.tables = tables
+        self._groups: dict[str, pl.DataFrame] = {}
+        self._labels: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def of(cls, tables: Measurable) -> "Directory":
+        """Return that of some tables; a snapshot, which does not change, keeps it."""
+        tables = with_all_hits(tables)
+        kept: list[Directory] = getattr(tables, "directory", [])
+        if not kept:
+            kept.append(cls(tables))
+        return kept[0]
+
+    @cached_property
+    def known(self) -> pl.DataFrame:
+        """Every delivery that is declared or has rows, the latest launch first: its groups, and whether it counts."""
+        return _listed(self.tables)
+
+    @cached_property
+    def counted(self) -> frozenset[str]:
+        """The deliveries that count without being named."""
+        return frozenset(self.known.filter(~pl.col("is_aside"))["delivery_id"])
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each delivery in the order of launches."""
+        return {name: place for place, name in enumerate(self.known["delivery_id"])}
+
+    @cached_property
+    def by_campaign(self) -> dict[str, list[str]]:
+        """The deliveries of each campaign."""
+        return _lists(self.known, "campaign_id", "delivery_id")
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        """The deliveries right in each folder."""
+        return _lists(self.known, "folder_id", "delivery_id")
+
+    @cached_property
+    def campaigns(self) -> dict[str, list[str]]:
+        """The campaigns of each programme."""
+        return _lists(
+            columns_of(self.tables, "campaign", ("campaign_id", "programme_id")), "programme_id", "campaign_id"
+        )
+
+    @cached_property
+    def folders(self) -> dict[str, list[str]]:
+        """The folders right in each folder."""
+        return _lists(columns_of(self.tables, "folder", ("folder_id", "parent_id")), "parent_id", "folder_id")
+
+    def groups(self, kind: str) -> pl.DataFrame:
+        """The campaigns, programmes or folders that any table lists or mentions: `id`, `label`, `internal_name`."""
+        if kind not in self._groups:
+            self._groups[kind] = _groups(self.tables, kind)
+        return self._groups[kind]
+
+    def labels(self, kind: str) -> dict[str, str]:
+        """What people call each campaign, programme or folder, by its id."""
+        if kind not in self._labels:
+            rows = self.groups(kind).select("id", pl.coalesce("label", "internal_name", "id"))
+            self._labels[kind] = dict(rows.iter_rows())
+        return self._labels[kind]
+
+    def within(self, kind: str, ids: Iterable[str]) -> list[str]:
+        """The deliveries in some campaigns, programmes or folders (with those below them, unless "only-folder")."""
+        if kind == "programme":
+            ids = [campaign for each in ids for campaign in self.campaigns.get(each, ())]
+        chosen = below(self.folders, ids) if kind == "folder" else ids
+        members = self.by_folder if kind.endswith("folder") else self.by_campaign
+        return [name for each in chosen for name in members.get(each, ())]
+
+
+def _lists(rows: pl.DataFrame | pl.LazyFrame, key: str, value: str) -> dict[str, list[str]]:
+    """The values of each key, in their order."""
+    grouped = rows.lazy().drop_nulls([key, value]).group_by(key, maintain_order=True).agg(value).collect()
+    return dict(grouped.select(key, value).iter_rows())
 
 
 @dataclass(frozen=True)
@@ -98,20 +181,25 @@ def resolve(tables: Measurable, text: object = PLATFORM) -> Scope:
     >>> resolve(Snapshot({"delivery": sent}), "campaign:12").deliveries
     ('2', '1')
     """
-    known = _known(tables)
-    asked = [_part(tables, known, *each) for each in _read(str(text).strip())]
-    parts = _in_order([part for part in asked if part.kind != PLATFORM] or [Part(PLATFORM)])
-    named = [name for part in parts if part.kind == NAMED for name in part.ids]
-    known = _with_named(known, named)
-    held = [set(_members(tables, known, part)) for part in parts]
-    rows = known.filter(pl.col("delivery_id").is_in(list(set.intersection(*held))))
-    counted = rows.filter(~pl.col("is_aside") | pl.col("delivery_id").is_in(named))["delivery_id"]
-    if counted.is_empty():
-        raise RequestError(_why_empty(parts, rows, held))
+    directory = Directory.of(tables)
+    asked = [_part(directory, *each) for each in _read(str(text).strip())]
+    return _resolved(directory, _in_order([part for part in asked if part.kind != PLATFORM] or [Part(PLATFORM)]))
+
+
+def _resolved(directory: Directory, parts: tuple[Part, ...]) -> Scope:
+    named = {name for part in parts if part.kind == NAMED for name in part.ids}
+    held = [set(_members(directory, part)) for part in parts]
+    members = set.intersection(*held)
+    counted = members & (directory.counted | named)
+    if not counted:
+        raise RequestError(_why_empty(directory.known, parts, held))
     is_one = parts[0].kind == NAMED and len(named) == len(parts) == 1
     kind = "delivery" if is_one else parts[0].kind.removeprefix("only-")
     words = " ".join(part.text for part in parts)
-    return Scope(kind, words, " · ".join(filter(None, (part.label for part in parts))) or words, tuple(counted), parts)
+    label = " · ".join(filter(None, (part.label for part in parts))) or words
+    last = len(directory.places)  # the place of one that only links or removals mention
+    in_order = sorted(sorted(counted, reverse=True), key=lambda name: directory.places.get(name, last))
+    return Scope(kind, words, label, tuple(in_order), parts)
 
 
 def every(tables: Measurable, kind: str) -> list[Scope]:
@@ -126,9 +214,9 @@ def every(tables: Measurable, kind: str) -> list[Scope]:
     """
     if kind not in GROUPS:
         raise RequestError(f"There is no kind of scope {kind!r}.{did_you_mean(kind, GROUPS)}")
-    known = _known(tables).filter(~pl.col("is_aside"))
-    ids = _groups(tables, kind)["id"].to_list()
-    return [resolve(tables, f"{kind}:{_quoted(each)}") for each in ids if _members(tables, known, Part(kind, (each,)))]
+    directory = Directory.of(tables)
+    parts = [Part(kind, (key,), label) for key, label in directory.labels(kind).items()]
+    return [_resolved(directory, (part,)) for part in parts if directory.counted & set(_members(directory, part))]
 
 
 def each_of(tables: Measurable, texts: Iterable[str]) -> list[Scope]:
@@ -165,24 +253,24 @@ def _quoted(value: str) -> str:
 
 def group(tables: Measurable, kind: str, value: str) -> Part:
     """Return a campaign, programme or folder by its id or label, with its label; RequestError for an unknown one."""
-    return _of_groups(tables, kind, [value])
+    return _of_groups(Directory.of(tables), kind, [value])
 
 
-def _part(tables: Measurable, known: pl.DataFrame, kind: str, values: list[str]) -> Part:
+def _part(directory: Directory, kind: str, values: list[str]) -> Part:
     if kind == PLATFORM:
         return Part(PLATFORM)
     if kind == PERIOD:
         return Part(PERIOD, days=_days(values))
     if kind == NAMED:
-        return Part(NAMED, tuple(sorted(set(_deliveries(tables, known, values)))))
-    return _of_groups(tables, kind, values)
+        return Part(NAMED, tuple(sorted(set(_deliveries(directory, values)))))
+    return _of_groups(directory, kind, values)
 
 
-def _of_groups(tables: Measurable, kind: str, values: Sequence[str]) -> Part:
-    groups = _groups(tables, kind.removeprefix("only-"))
-    ids = tuple(sorted({_group(groups, kind.removeprefix("only-"), value) for value in values}))
-    labels = groups.filter(pl.col("id").is_in(ids)).select(pl.coalesce("label", "internal_name", "id")).to_series()
-    return Part(kind, ids, ", ".join(labels))
+def _of_groups(directory: Directory, kind: str, values: Sequence[str]) -> Part:
+    of = kind.removeprefix("only-")
+    ids = tuple(sorted({_group(directory, of, value) for value in values}))
+    labels = directory.labels(of)
+    return Part(kind, ids, ", ".join(labels[key] for key in ids))
 
 
 def _in_order(parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -190,11 +278,10 @@ def _in_order(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(sorted(dict.fromkeys(parts), key=lambda part: (KINDS.index(part.kind), part.text)))
 
 
-def _deliveries(tables: Measurable, known: pl.DataFrame, values: list[str]) -> list[str]:
+def _deliveries(directory: Directory, values: list[str]) -> list[str]:
     """Ids of deliveries, by themselves or by a label that only one has."""
-    ids = set(known["delivery_id"])
-    unknown = [value for value in values if value not in ids]
-    labelled = _labelled(known.select("label", id="delivery_id"), unknown, "delivery") if unknown else {}
+    unknown = [value for value in values if value not in directory.places]
+    labelled = _labelled(directory.known.select("label", id="delivery_id"), unknown, "delivery") if unknown else {}
     for value in set(unknown) - labelled.keys():
         kind, colon, _ = value.partition(":")
         if kind in KINDS[1:-1]:
@@ -202,13 +289,14 @@ def _deliveries(tables: Measurable, known: pl.DataFrame, values: list[str]) -> l
             raise RequestError(f"A scope names its {kind}, as in {kind}:{example}.")
         if colon and (near := did_you_mean(kind, KINDS[1:-1])).startswith(" Did"):
             raise RequestError(f"There is no kind of scope {kind!r}.{near}")
-    return require_deliveries(tables, [labelled.get(value, value) for value in values])
+    return require_deliveries(directory.tables, [labelled.get(value, value) for value in values])
 
 
-def _group(groups: pl.DataFrame, kind: str, value: str) -> str:
+def _group(directory: Directory, kind: str, value: str) -> str:
     """The id of a campaign, programme or folder, by itself or by a label that only one has."""
-    if value in groups["id"]:
+    if value in directory.labels(kind):
         return value
+    groups = directory.groups(kind)
     if groups.is_empty():
         raise RequestError(f"These tables hold no {kind}: {kind}:{_quoted(value)} names nothing.")
     names = [groups.select("id", label=name) for name in ("label", "internal_name")]
@@ -262,14 +350,6 @@ def _numbers(text: str) -> tuple[int, int, int]:
     return year, month, day
 
 
-def _known(tables: Measurable) -> pl.DataFrame:
-    """Every delivery that is declared or has rows, the latest launch first: its groups, and whether it is set aside."""
-    cached: list[pl.DataFrame] = getattr(tables, "known", [])  # a snapshot does not change
-    if not cached:
-        cached.append(_listed(tables))
-    return cached[0]
-
-
 def _listed(tables: Measurable) -> pl.DataFrame:
     described = columns_of(tables, "delivery", (*OF_DELIVERY, *SETS_ASIDE, "started_at", "contact_at")).select(
         *OF_DELIVERY, "is_proof", is_aside=is_set_aside(), launched_at=planned_launch()
@@ -295,12 +375,6 @@ def _with_first_hits(tables: Measurable, others: pl.DataFrame) -> pl.DataFrame:
     return others.join(firsts, on="delivery_id", how="left")
 
 
-def _with_named(known: pl.DataFrame, named: Sequence[str]) -> pl.DataFrame:
-    """The known deliveries, and those of some that only links or removals mention."""
-    rows = pl.DataFrame({"delivery_id": sorted(set(named) - set(known["delivery_id"]))}, {"delivery_id": pl.String})
-    return _sorted(pl.concat([known, rows], how="diagonal")) if rows.height else known
-
-
 def _groups(tables: Measurable, kind: str) -> pl.DataFrame:
     """The campaigns, programmes or folders that any table lists or mentions: `id`, `label`, `internal_name`."""
     key = f"{kind}_id"
@@ -311,25 +385,15 @@ def _groups(tables: Measurable, kind: str) -> pl.DataFrame:
     return pl.concat([frames[0], others], how="diagonal").drop_nulls("id").sort("id")
 
 
-def _members(tables: Measurable, known: pl.DataFrame, part: Part) -> list[str]:
+def _members(directory: Directory, part: Part) -> Iterable[str]:
     """The deliveries of which a part holds, those that are set aside included."""
-    is_in = {
-        NAMED: pl.col("delivery_id").is_in(part.ids),
-        "campaign": pl.col("campaign_id").is_in(part.ids),
-        PLATFORM: pl.lit(True),
-    }
+    if part.kind == NAMED:
+        return part.ids
+    if part.kind == PLATFORM:
+        return directory.places
     if part.kind == PERIOD:
-        test = _launched_in(part.days, tables.timezone)
-    elif part.kind == "programme":
-        campaigns = columns_of(tables, "campaign", ("campaign_id", "programme_id")).filter(
-            pl.col("programme_id").is_in(part.ids)
-        )
-        test = pl.col("campaign_id").is_in(campaigns.collect()["campaign_id"].drop_nulls().to_list())
-    elif part.kind.endswith("folder"):
-        test = pl.col("folder_id").is_in(within(tables, part.ids) if part.kind == "folder" else part.ids)
-    else:
-        test = is_in[part.kind]
-    return known.filter(test)["delivery_id"].to_list()
+        return directory.known.filter(_launched_in(part.days, directory.tables.timezone))["delivery_id"]
+    return directory.within(part.kind, part.ids)
 
 
 def _launched_in(days: Days, zone: str) -> pl.Expr:
@@ -341,8 +405,9 @@ def _launched_in(days: Days, zone: str) -> pl.Expr:
     return pl.all_horizontal(launched.is_not_null(), *tests)
 
 
-def _why_empty(parts: Sequence[Part], rows: pl.DataFrame, held: Sequence[set[str]]) -> str:
+def _why_empty(known: pl.DataFrame, parts: Sequence[Part], held: Sequence[set[str]]) -> str:
     """Why no delivery of a scope counts, and what is near to it."""
+    rows = known.filter(pl.col("delivery_id").is_in(list(set.intersection(*held))))
     words = " and ".join(f"{part.kind} {','.join(part.ids)}" if part.ids else part.text for part in parts)
     if rows.height:
         proofs = rows["is_proof"].sum()

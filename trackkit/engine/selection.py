@@ -1,8 +1,9 @@
 """The rows that a question is about, and whether stored flags answer it and sources report all of it."""
 
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import and_
 from typing import Any
@@ -14,7 +15,7 @@ from trackkit.engine.attributes import attributes, keyed
 from trackkit.engine.backends import POLARS, Backend
 from trackkit.engine.deliveries import is_hit, is_human, is_set_aside
 from trackkit.engine.joins import UNJOINED, Joins
-from trackkit.engine.snapshot import Counted, Measurable
+from trackkit.engine.snapshot import Counted, Measurable, Snapshot
 from trackkit.errors import RequestError
 
 ALL, HUMAN = ACTIVITIES = ("all", "human")  # whose hits are counted
@@ -326,6 +327,24 @@ class Selection:
     def timed(self, events: Any) -> Any:
         """Events with the columns of `backends.CLOCK`, in the time zone asked for."""
         return self.backend.timed(events, self.timezone) if "occurred_at" in events.collect_schema() else events
+
+
+def of_people(tables: Snapshot) -> Snapshot:
+    """Return tables whose hits are those of people, as `measure` counts them by `activity="human"`.
+
+    So every question asked of them follows, also one that knows no `activity`. Flags and counts that were stored with
+    the hits are left out: they are of all. Raises RequestError where hits are not marked.
+    """
+    if not tables.has("event"):
+        return replace(tables, whole=tables)
+    Selection(tables, None, None, "UTC").require_activity()
+
+    def left(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows.filter(is_human() | ~is_hit()).drop(*schema.FIRSTS, strict=False)
+
+    frames = ChainMap({"event": left(tables.scan("event"))}, tables.frames)  # type: ignore[arg-type]
+    texts = ChainMap({"event": left(tables.stored("event"))}, tables.texts)  # type: ignore[arg-type]
+    return replace(tables, frames=frames, texts=texts, whole=tables)
 
 
 def _names(test: pl.Expr) -> set[str]:

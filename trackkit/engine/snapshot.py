@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 
@@ -40,6 +40,14 @@ class Measurable(Tables, Protocol):
     def counted(self) -> Counted | None: ...
 
 
+T = TypeVar("T")
+
+
+def with_all_hits(tables: T) -> T:
+    """Return tables with every hit, machines' included: themselves, unless they hold those of people alone."""
+    return getattr(tables, "whole", None) or tables
+
+
 class Traced(Measurable, Protocol):
     """Tables that know where they come from: those of a store, or of a load in memory."""
 
@@ -47,6 +55,8 @@ class Traced(Measurable, Protocol):
     def loads(self) -> Sequence[dict[str, Any]]: ...
     @property
     def versions(self) -> Mapping[str, int]: ...
+    @property
+    def watermarks(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,12 +74,14 @@ class Snapshot:
     loads: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     texts: Mapping[str, pl.LazyFrame] = field(default_factory=dict, repr=False)
     timezone: str = "UTC"
+    # The tables with every hit, if these hold those of people alone (`trackkit.engine.selection.of_people`).
+    whole: "Snapshot | None" = field(default=None, repr=False, compare=False)
     # Deliveries known to be mentioned.
     seen: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     # The ids of deleted deliveries, as one series once they were asked for.
     deleted: list[pl.Series] = field(default_factory=list, init=False, repr=False, compare=False)
-    # Every delivery with what scopes go by (`trackkit.engine.scope`), as one frame once it was asked for.
-    known: list[pl.DataFrame] = field(default_factory=list, init=False, repr=False, compare=False)
+    # Every delivery with the groups that it is in (`trackkit.engine.scope.Directory`), once it was asked for.
+    directory: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
     # Plausible ranges of instants, by table and delivery (`trackkit.engine.plausible`).
     plausible: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     # What cannot be observed (`trackkit.analysis.unseen`), by the deliveries and counts asked about.
@@ -101,6 +113,11 @@ class Snapshot:
     def versions(self) -> Mapping[str, int]:
         """The version of each table in its store; empty for tables in memory."""
         return getattr(self.texts, "versions", {})
+
+    @property
+    def watermarks(self) -> Mapping[str, str]:
+        """By delivery, the load that last changed anything about it; empty for tables in memory."""
+        return getattr(self.texts, "watermarks", {})
 
     def counted(self) -> Counted | None:
         """Return the counts stored with event files, and the events of files without; None for tables in memory."""

@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, Any
 from trackkit import resources
 from trackkit.definition_sets import definition_set
 from trackkit.engine.deliveries import require_timezone
-from trackkit.errors import RequestError, did_you_mean
+from trackkit.engine.selection import ACTIVITIES, ALL
+from trackkit.errors import RequestError, did_you_mean, require_word
 from trackkit.language import catalogue_file
 from trackkit.metrics import ADOBE
 from trackkit.report import fork_server, notebook
+from trackkit.report.common import newest
 from trackkit.report.formats import HTML, require_formats, write
 from trackkit.report.notebook import Parameter
 from trackkit.report.page import Page, asked_scope, of_delivery, open_page
@@ -120,7 +122,7 @@ def render(
     from trackkit.report.provenance import of_page
 
     executed = execute(_trimmed(book, words), arguments, failed, report)
-    unsaid = {"timezone": values["timezone"], "definitions": ADOBE}
+    unsaid = {"timezone": values["timezone"], "definitions": ADOBE, "activity": ALL}
     shown_parameters = {name: value for name, value in values.items() if value not in ("", None, unsaid.get(name))}
     page = contents(executed, words, PageFacts(report, shown_parameters, values["timezone"], lang))
     page |= of_page(page, str(store), values, digests_of(report, lang))
@@ -131,20 +133,16 @@ def render(
 
 def _of_kind(words: Template, store: str | os.PathLike[str], delivery: str) -> Template:
     """The template with the variant of a delivery's kind; the store is opened only if there are variants."""
-    from trackkit.store import open_store
-
-    return of_delivery(words, open_store(store).snapshot(), delivery) if words.variant else words
+    return of_delivery(words, newest(store), delivery) if words.variant else words
 
 
 def _scoped(report: Report, store: str | os.PathLike[str], requested: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters asked for, with a scope in its one spelling; what is one delivery, or all, is not a scope."""
-    from trackkit.store import open_store
-
     others = {name: value for name, value in requested.items() if name != "scope"}
     declared = [parameter.name for parameter in report.parameters]
     if not requested.get("scope"):
         return dict(requested) if "scope" in declared else others
-    found = asked_scope(open_store(store).snapshot(), str(others.get("delivery") or ""), str(requested["scope"]))
+    found = asked_scope(newest(store), store, str(others.get("delivery") or ""), str(requested["scope"]))
     if found and found.kind == "delivery" and "delivery" in declared:
         return others | {"delivery": found.chosen}
     if found and found.kind == notebook.PLATFORM == report.scope:
@@ -237,6 +235,8 @@ def _values(report: Report, arguments: Mapping[str, Any], words: Template) -> di
         require_timezone(str(values["timezone"]))
     if "definitions" in values:
         definition_set(str(values["definitions"]))
+    if "activity" in values:
+        require_word("activity", str(values["activity"]), ACTIVITIES)
     return values
 
 

@@ -13,7 +13,8 @@ import polars as pl
 from trackkit.analysis import caveats
 from trackkit.analysis.caveats import Caveat
 from trackkit.analysis.usual import totals, usual
-from trackkit.engine.scope import resolve
+from trackkit.engine.scope import Scope, resolve
+from trackkit.engine.selection import ALL, of_people
 from trackkit.engine.snapshot import Snapshot
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
@@ -28,22 +29,55 @@ HEADLINES = (
 )
 _handed: dict[Any, "Common"] = {}
 _packed: dict[Any, bytes] = {}
+_scopes: dict[tuple[str, ...], Scope] = {}  # that were handed
+_newest: dict[str, Snapshot] = {}  # of the store of the last report
 
 
 Chosen = str | list[str] | None  # what a page is about: a delivery, several, all
 
 
 class Common(NamedTuple):
-    """The caveats of the figures, how well the logs were forwarded (None for a recipient), and the `HEADLINES`."""
+    """The caveats of the figures, how well the logs were forwarded (None for a recipient), and the `HEADLINES`.
+
+    `scope` is the one that a page is about.
+    """
 
     limits: list[Caveat]
     quality: pl.DataFrame | None
     usual: pl.DataFrame | None = None
+    scope: Scope | None = None
 
 
-def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "") -> Common:
-    """Return what was handed to this process for these tables of a store, else compute it."""
-    if _handed and not recipient and (handed := _handed.get(_key(tables, store, chosen))):
+def newest(store: Any) -> Snapshot:
+    """Return the newest tables of a store: those of the report before, and what it looked up, if nothing was loaded."""
+    from trackkit.store import open_store
+
+    tables, last = open_store(store).snapshot(), _newest.get(str(store))
+    if last is None or _state(last) != _state(tables):
+        _newest.clear()
+        _newest[str(store)] = last = tables
+    return last
+
+
+def _state(tables: Snapshot) -> tuple[Any, ...]:
+    return tables.as_of, tables.timezone, dict(tables.versions)
+
+
+def scope_of(tables: Snapshot, store: Any, text: str) -> Scope:
+    """Return the scope that a text names: what was handed to this process for these tables of a store, else resolved.
+
+    Raises RequestError as `resolve`.
+    """
+    handed = _scopes.get(_key(tables, store, text)) if _scopes else None
+    return handed or resolve(tables, text)
+
+
+def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "", activity: str = ALL) -> Common:
+    """Return what was handed to this process for these tables of a store, else compute it.
+
+    `tables` have all hits; of what is shared, the figures alone follow the `activity`.
+    """
+    if _handed and not recipient and (handed := _handed.get(_key(tables, store, chosen, activity))):
         return handed
     limits = list(caveats.of_data(tables, chosen, recipient or None))
     return Common(limits, None if recipient else quality(tables, chosen))
@@ -54,24 +88,25 @@ def headline(tables: Snapshot, metrics: Sequence[str], chosen: Chosen) -> pl.Dat
     return usual(tables, metrics, chosen) if isinstance(chosen, str) else totals(tables, metrics, chosen)
 
 
-def _key(tables: Snapshot, store: Any, chosen: Chosen) -> tuple[str, ...]:
-    return str(store), str(tables.as_of), repr(chosen), repr(thresholds())
+def _key(tables: Snapshot, store: Any, about: Chosen, activity: str = ALL) -> tuple[str, ...]:
+    return str(store), str(tables.as_of), repr(about), activity, repr(thresholds())
 
 
 def packed(arguments: Mapping[str, Any]) -> bytes:
     """Return what a report with these arguments shares with others, pickled for `take`; empty if nothing."""
-    from trackkit.store import open_store
-
     delivery, scope = arguments.get("delivery"), arguments.get("scope")
     if not (delivery or scope) or arguments.get("recipient"):
         return b""
     try:
-        tables = open_store(arguments["store"]).snapshot()
-        chosen = delivery or resolve(tables, scope).chosen
-        key = _key(tables, arguments["store"], chosen)
+        tables = newest(arguments["store"])
+        over = resolve(tables, scope) if scope else None
+        chosen = over.chosen if over else delivery
+        activity = arguments.get("activity") or ALL
+        key = _key(tables, arguments["store"], chosen, activity)
         if key not in _packed:
             shared = common(tables, arguments["store"], chosen)
-            shared = shared._replace(usual=headline(tables, HEADLINES, chosen))
+            counted = tables if activity == ALL else of_people(tables)
+            shared = shared._replace(usual=headline(counted, HEADLINES, chosen), scope=over)
             for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
                 del _packed[oldest]
             _packed[key] = pickle.dumps((key, shared))
@@ -85,3 +120,6 @@ def take(handed: bytes) -> None:
     if handed:
         key, shared = pickle.loads(handed)
         _handed[key] = shared
+        if shared.scope:
+            store, at, _, _, judged_by = key
+            _scopes[store, at, repr(shared.scope.text), ALL, judged_by] = shared.scope

@@ -1,6 +1,6 @@
 """The header of a report: what it is about, how far the data goes, and what its figures cannot say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from trackkit.definition_sets import QUESTION_LABELS, QUESTIONS, definition_set
 from trackkit.engine.deliveries import is_hit, is_set_aside, still_there
 from trackkit.engine.plausible import EARLIEST, plausible
 from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Snapshot
 from trackkit.language import say, several, translatable
 from trackkit.metrics import ADOBE
@@ -39,6 +40,16 @@ PART_WORDS = translatable(
         "programme": "programme {id}",
         "folder": "folder {id}, with those in it",
         "only-folder": "folder {id} alone",
+    }
+)
+PEOPLE_ALONE = translatable(
+    "Only hits of people count here: also of proxies that fetch when a message is read, but neither of scanners nor of "
+    "machines that fetch whether anybody reads or not."
+)
+UNTOLD_WHO = translatable(  # tables of acts that nobody is told apart in
+    {
+        "page_hit": "Nothing tells who displayed these pages: the figures are of people and machines.",
+        "subscription": "Nothing tells who subscribed or left: the figures are of people and machines.",
     }
 )
 MIME = "application/vnd.trackkit.header+json"
@@ -272,6 +283,21 @@ def with_definitions(header: Header, definitions: str, lang: str) -> Header:
     note = " ".join([first, *([say(chosen.about, lang)] if chosen.about else []), *undefined])
     line = [*header.line, say("definitions: {sender}", lang, sender=plain(chosen.label))]
     return replace(header, line=line, notes=[note, *header.notes])
+
+
+def with_activity(header: Header, activity: str, needs: Collection[str], lang: str) -> Header:
+    """Say whose hits count, unless all do, or that nothing tells people apart in what a report counts instead of hits.
+
+    In: the tables that the report reads (`notes.needs`). Others than hits may only say which of these count.
+    """
+    if activity == ALL:
+        return header
+    if "event" in needs:
+        line = [*header.line, say("people only", lang)]
+        return replace(header, line=line, notes=[say(PEOPLE_ALONE, lang), *header.notes])
+    untold = [say(UNTOLD_WHO[table], lang) for table in UNTOLD_WHO if table in needs]
+    line = [*header.line, say("people and machines", lang)] if untold else header.line
+    return replace(header, line=line, notes=[*untold, *header.notes])
 
 
 def with_limits(

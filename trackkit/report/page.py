@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
 import polars as pl
 
@@ -13,22 +13,24 @@ from trackkit.analysis import caveats
 from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries, not_chosen
 from trackkit.analysis.unseen import Kinds, observed, unseen
-from trackkit.definition_sets import SETS
+from trackkit.definition_sets import SETS, definition_set
 from trackkit.engine.deliveries import number_hint, of_deliveries, require_delivery, zone_of
 from trackkit.engine.measure import measure
-from trackkit.engine.scope import Scope, resolve
-from trackkit.engine.snapshot import Measurable, Snapshot
-from trackkit.errors import RequestError
+from trackkit.engine.scope import Scope
+from trackkit.engine.selection import ACTIVITIES, ALL, of_people
+from trackkit.engine.snapshot import Measurable, Snapshot, with_all_hits
+from trackkit.errors import RequestError, require_word
 from trackkit.metrics import ADOBE, METRICS, bounds_of
 from trackkit.own_metrics import of_project
 from trackkit.report import notebook, notes
-from trackkit.report.common import common, headline
+from trackkit.report.common import common, headline, scope_of
 from trackkit.report.header import (
     Header,
     selection_header,
     service_header,
     subject_header,
     titled,
+    with_activity,
     with_definitions,
     with_limits,
 )
@@ -49,6 +51,8 @@ class Page:
     lang: str = "en"
     usual: pl.DataFrame | None = None  # the headline figures, if they were handed to this process
     scope: Scope | None = None  # of a report on several
+    definitions: str = ADOBE
+    activity: str = ALL
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -116,10 +120,16 @@ class Page:
             return self.usual.filter(pl.col("metric").is_in(list(metrics))).sort(place)
         return headline(self.tables, metrics, self.chosen)
 
+    def meant(self, metric: str) -> str:
+        """Return the metric that the page's definitions mean by a rate of the platform; "" if they define none."""
+        word = None if self.definitions == ADOBE else definition_set(self.definitions).in_place_of(metric)
+        return metric if word is None else word.metric or ""
+
     def provenance(self, metrics: str | Sequence[str]) -> Provenance:
         """Return where figures of the page come from: `trackkit.provenance`, of its delivery or its deliveries."""
         chosen = [self.delivery] if self.delivery else self.chosen
-        return provenance(self.tables, metrics, chosen, timezone=self.timezone)
+        whole = with_all_hits(self.tables)
+        return provenance(whole, metrics, chosen, timezone=self.timezone, activity=self.activity)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return self.header._repr_mimebundle_()
@@ -136,6 +146,7 @@ def open_page(
     service: str | None = None,
     definitions: Annotated[str, SETS] = ADOBE,
     scope: str = "",
+    activity: Literal["all", "human"] = "all",
 ) -> Page:
     """Open a report on a store (a folder or a URL), or on tables in memory, for a delivery, a recipient, both, or all.
 
@@ -144,9 +155,11 @@ def open_page(
     `scope` names several deliveries instead of one, as `engine.scope` says: "campaign:12", or "platform". `deliveries`,
     if given, holds several ids separated by commas, or "" for those of the last months. What questions are to be
     asked with is `page.chosen`. `service`, if given, is the id of an information service, or "" for all. `definitions`
-    is a definition set: the template's rates are then the sender's, under its labels, and the header says so. Raises
-    RequestError for an unknown report, delivery, recipient, service, time zone, language or set, for a scope as
-    `engine.scope.resolve`, and if a report about one delivery or recipient gets no id.
+    is a definition set: the template's rates are then the sender's, under its labels, and the header says so. With the
+    `activity` "human" the page's tables hold the hits of people alone, so that every figure follows, and the header
+    says so, or why some do not. Raises RequestError for an unknown report, delivery, recipient, service, time zone,
+    language, set or activity, for a scope as `engine.scope.resolve`, if a report about one delivery or recipient gets
+    no id, and by activity where hits were loaded before it was marked.
 
     >>> page = open_page("overview", store.snapshot(), delivery)
     >>> page.chosen, page.timezone
@@ -154,29 +167,32 @@ def open_page(
     """
     report = report or notebook.own_name()
     METRICS.adopt(of_project())
-    tables = store if isinstance(store, Snapshot) else _snapshot(store)
+    whole = store if isinstance(store, Snapshot) else _snapshot(store)
+    tables = tables_of(whole, activity)
     zone = zone_of(tables, timezone)
-    over = asked_scope(tables, str(delivery or ""), scope)
+    over = asked_scope(tables, store, str(delivery or ""), scope)
     # An id may be a number here: papermill reads one from `-p delivery 701`.
     delivery = require_delivery(tables, delivery) if delivery else over.deliveries[0] if is_one(over) else ""
     over = None if delivery else over
-    recipient = require_recipient(tables, recipient) if recipient else ""
+    recipient = require_recipient(whole, recipient) if recipient else ""
     words = by_definitions(of_delivery(template(report, lang), tables, delivery), definitions)
     if not (delivery or recipient or over or _is_platform_wide(report)):
         raise RequestError(f"{report} needs the id of a delivery or of a recipient, or a scope.")
     if service is not None:
-        return _on_services(report, tables, words, str(service), zone, lang)
+        return _on_services(report, tables, words, str(service), zone, lang, activity)
     if deliveries is not None and not over:
-        return _on_last_months(report, tables, words, deliveries, zone, lang)
+        return _on_last_months(report, tables, words, deliveries, zone, lang, definitions, activity)
     ids = over.deliveries if over else ()
-    shared = common(tables, store, delivery or (over.chosen if over else None), recipient)
-    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    shared = common(whole, store, delivery or (over.chosen if over else None), recipient, activity)
+    limits = caveats.as_frame(whole, shared.limits, notes.needs(report, words))
     header = subject_header(tables, over, delivery, recipient, zone, lang)
-    header = with_definitions(header, definitions, lang)
+    header = with_activity(with_definitions(header, definitions, lang), activity, notes.needs(report, words), lang)
     header = header if delivery or recipient or over else titled(header, words.title)
     header = with_limits(header, limits, zone, lang, shared.quality)
-    page = Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
-    return _with_figures(page)
+    subject = delivery or None, recipient or None
+    return _with_figures(
+        Page(tables, words, header, *subject, zone, ids, lang, shared.usual, over, definitions, activity)
+    )
 
 
 def of_delivery(words: Template, tables: Snapshot, delivery: str) -> Template:
@@ -195,11 +211,11 @@ def _with_figures(page: Page) -> Page:
     return replace(page, header=replace(page.header, figures=dict(figures)))
 
 
-def asked_scope(tables: Snapshot, delivery: str, scope: str) -> Scope | None:
+def asked_scope(tables: Snapshot, store: Any, delivery: str, scope: str) -> Scope | None:
     """Return the scope that a report is asked about, or None without one; RequestError if a delivery is named too."""
     if scope and delivery:
         raise RequestError(f"A report is about a delivery or a scope: got delivery {delivery!r} and scope {scope!r}.")
-    return resolve(tables, scope) if scope else None
+    return scope_of(tables, store, scope) if scope else None
 
 
 def is_one(scope: Scope | None) -> TypeGuard[Scope]:
@@ -207,22 +223,44 @@ def is_one(scope: Scope | None) -> TypeGuard[Scope]:
     return scope is not None and scope.kind == "delivery"
 
 
-def _on_services(report: str, tables: Snapshot, words: Template, service: str, zone: str, lang: str) -> Page:
-    limits = caveats.as_frame(tables, caveats.of_data(tables, None, None), notes.needs(report, words))
+def tables_of(whole: Snapshot, activity: str) -> Snapshot:
+    """Return tables with the hits that are to be counted; RequestError for an unknown activity, as `of_people`."""
+    require_word("activity", activity, ACTIVITIES)
+    return whole if activity == ALL else of_people(whole)
+
+
+def _on_services(
+    report: str, tables: Snapshot, words: Template, service: str, zone: str, lang: str, activity: str
+) -> Page:
+    whole = with_all_hits(tables)
+    limits = caveats.as_frame(whole, caveats.of_data(whole, None, None), notes.needs(report, words))
     header = service_header(tables, service, zone, lang)
     header = header if service else titled(header, words.title)
-    return Page(tables, words, with_limits(header, _of_service(limits), zone, lang), None, None, zone, (), lang)
+    header = with_activity(header, activity, notes.needs(report, words), lang)
+    header = with_limits(header, _of_service(limits), zone, lang)
+    return Page(tables, words, header, None, None, zone, (), lang, activity=activity)
 
 
-def _on_last_months(report: str, tables: Snapshot, words: Template, asked: str, zone: str, lang: str) -> Page:
+def _on_last_months(
+    report: str,
+    tables: Snapshot,
+    words: Template,
+    asked: str,
+    zone: str,
+    lang: str,
+    definitions: str,
+    activity: str,
+) -> Page:
     """A report on several deliveries named by their ids, or on those of the last months."""
     chosen = chosen_deliveries(tables, asked)
-    shared = common(tables, "", None, "")
-    limits = caveats.as_frame(tables, shared.limits, notes.needs(report, words))
+    shared = common(with_all_hits(tables), "", None, "")
+    limits = caveats.as_frame(with_all_hits(tables), shared.limits, notes.needs(report, words))
     limits = limits if asked else pl.concat([limits, _earlier_limits(tables, chosen)])
     header = titled(selection_header(tables, chosen, zone, lang), words.title)
+    header = with_activity(with_definitions(header, definitions, lang), activity, notes.needs(report, words), lang)
     header = with_limits(header, limits, zone, lang, shared.quality)
-    return _with_figures(Page(tables, words, header, None, None, zone, tuple(chosen["delivery_id"]), lang))
+    by, ids = {"definitions": definitions, "activity": activity}, tuple(chosen["delivery_id"])
+    return _with_figures(Page(tables, words, header, None, None, zone, ids, lang, **by))  # type: ignore[arg-type]
 
 
 def _of_service(limits: pl.DataFrame) -> pl.DataFrame:

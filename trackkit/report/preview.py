@@ -28,6 +28,8 @@ from trackkit.errors import RequestError, TrackkitError
 from trackkit.language import speech, tag
 from trackkit.report import report_path, sources_of
 from trackkit.report.checks import problems_of
+from trackkit.report.common import newest
+from trackkit.report.page import asked_scope
 from trackkit.report.template import SKIN
 from trackkit.report.workers import Renderers
 from trackkit.show.theme import css_variables, theme
@@ -122,18 +124,21 @@ def preview(
     lang: str = "en",
     parameters: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = print,
+    scope: str = "",
 ) -> None:
     """Serve a report on this machine until Ctrl-C, and render it again after each change of its files.
 
-    The address goes to `say`, and reports have the parameters of `render`. Raises RequestError as `report_path`, and
-    for a port that is taken.
+    The address goes to `say`, and reports have the parameters of `render`, a `scope` among them. Raises RequestError as
+    `report_path`, for a scope as `engine.scope.resolve`, and for a port that is taken.
     """
+    over = asked_scope(newest(store), store, delivery or "", scope)
     try:
-        report_path(report, ".", delivery, lang, parameters)
+        report_path(report, ".", delivery, lang, {**(parameters or {}), **({"scope": over.text} if over else {})})
     except RequestError as error:  # a template that is wrong is shown in the browser, to be mended there
         if not problems_of(report, lang):
             raise error from None
     request = {"report": report, "store": store, "delivery": delivery, "lang": lang, "parameters": parameters}
+    request |= {"scope": over.text} if over else {}
     with tempfile.TemporaryDirectory(prefix="tk-") as folder, Renderers(1) as renderers, _interruptible():
         shown = Preview(renderers, Path(folder), request)
         with _server(shown, port, lang) as server:

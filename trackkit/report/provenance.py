@@ -13,6 +13,7 @@ from typing import Any
 from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries
 from trackkit.engine.scope import resolve
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import RequestError
 from trackkit.language import say, translatable
@@ -66,15 +67,22 @@ def _traced(store: Version, used: tuple[str, ...], parameters: Mapping[str, Any]
     if parameters.get("recipient") or parameters.get("service") is not None:
         return _of_deliveries(store, (), "", "", None, timezone)
     delivery, scope = (str(parameters.get(name) or "") for name in ("delivery", "scope"))
-    names = tuple(METRICS) if delivery or scope else used
-    return _of_deliveries(store, names, delivery, scope, parameters.get("deliveries"), timezone)
+    names, activity = tuple(METRICS) if delivery or scope else used, str(parameters.get("activity") or ALL)
+    return _of_deliveries(store, names, delivery, scope, parameters.get("deliveries"), timezone, activity)
 
 
 @lru_cache(maxsize=4)
 def _of_deliveries(
-    store: Version, names: tuple[str, ...], delivery: str, scope: str, deliveries: str | None, timezone: str
+    store: Version,
+    names: tuple[str, ...],
+    delivery: str,
+    scope: str,
+    deliveries: str | None,
+    timezone: str,
+    activity: str = ALL,
 ) -> Provenance:
-    return provenance(_opened(store), names, _chosen(_opened(store), delivery, scope, deliveries), timezone=timezone)
+    chosen = _chosen(_opened(store), delivery, scope, deliveries)
+    return provenance(_opened(store), names, chosen, timezone=timezone, activity=activity)
 
 
 def _chosen(tables: Snapshot, delivery: str, scope: str, deliveries: str | None) -> list[str] | None:

@@ -203,6 +203,7 @@ class Section(_WordedModel):
     folded: bool = False  # whether what it shows is behind a line to open; on paper it is open
     finding: bool = True  # whether what the notebook finds is the heading, with the title above it as its topic
     note: list[Note] = []
+    as_platform: Prose = ""  # said where the page follows another definition set, which this section does not
     # Read by notebooks; each section of a notebook offers some of these.
     metrics: Names | None = None
     charted: Names | None = None
@@ -222,7 +223,7 @@ class Section(_WordedModel):
 OF_DELIVERIES = {"delivery", "deliveries", "scope"}  # parameters of reports about some deliveries
 CHANNELS = {name: code for code, name in MESSAGE_TYPES.items()}
 WISHES = {"labels", "floors", "decimals"}  # choices that no section needs
-PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding", "note"}
+PAGE_OPTIONS = {"name", "title", "text", "width", "show", "folded", "finding", "note", "as_platform"}
 OPTIONS = set(Section.model_fields) - PAGE_OPTIONS
 
 
@@ -334,8 +335,13 @@ def by_definitions(words: Template, definitions: str) -> Template:
         return words
     chosen = definition_set(definitions)
     tiles = [_tile_by(chosen, tile) for tile in words.tile if _kept_by(chosen, [tile.metric])]
+    looks = [
+        look.model_copy(update={"metric": _meant_by(chosen, look.metric)})
+        for look in words.look
+        if _kept_by(chosen, [look.metric])
+    ]
     sections = [_section_by(chosen, section) for section in words.section]
-    return words.model_copy(update={"tile": tiles, "section": sections})
+    return words.model_copy(update={"tile": tiles, "look": looks, "section": sections})
 
 
 def _kept_by(chosen: DefinitionSet, metrics: list[str]) -> list[str]:
@@ -371,6 +377,8 @@ def _section_by(chosen: DefinitionSet, section: Section) -> Section:
     changed["note"] = [note for note in section.note if _same_in(chosen, note)]
     if any(_meant_by(chosen, name) != name for name in section.metrics or []):
         changed["text"] = ""  # it may speak of the platform's definitions
+    if section.as_platform:
+        changed["text"] = " ".join(filter(None, [section.text, section.as_platform]))
     return section.model_copy(update=changed)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from filelock import FileLock, Timeout
@@ -26,8 +26,9 @@ from trackkit.definition_sets import definition_set
 from trackkit.engine.completeness import purged
 from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside, require_timezone
 from trackkit.engine.scope import Scope, each_of
+from trackkit.engine.selection import ACTIVITIES, ALL
 from trackkit.engine.snapshot import Snapshot
-from trackkit.errors import RequestError, TrackkitError, did_you_mean
+from trackkit.errors import RequestError, TrackkitError, did_you_mean, require_word
 from trackkit.language import require_language
 from trackkit.metrics import ADOBE
 from trackkit.quality.thresholds import thresholds
@@ -36,6 +37,7 @@ from trackkit.report.formats import HTML, PROVENANCE, others, provenance_beside,
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.report.notebook import PLATFORM
+from trackkit.report.page import tables_of
 from trackkit.report.provenance import SCRIPT
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, takes_scopes, without_bar, write_bars
@@ -44,11 +46,12 @@ from trackkit.runs.history import RunSummary, recorded
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import NO_REPORTS, leaves
 from trackkit.runs.manifest import Job, Manifest, made_of, project_of
-from trackkit.runs.prune import gone, known_deliveries, remove
+from trackkit.runs.prune import gone, known_deliveries, known_scopes, remove
 from trackkit.show.theme import theme
 from trackkit.store import Store, answered, open_store
 
 INDEX, LOCK = NO_REPORTS[0], ".lock"
+DEFINITIONS, ACTIVITY = "definitions", "activity"  # parameters of reports
 Progress = Callable[[int, int, str, Result], None]  # done, of how many, the page, and what became of it
 Executor = Callable[[list[Job], str, Path], Generator[tuple[Job, Result], None, None]]
 
@@ -59,12 +62,21 @@ class _Wish:
 
     delivery: list[str] | None
     since: Asked | None
+    scope: Sequence[str]
     langs: Sequence[str]
     keep: int | None
     timezone: str
     prune: bool
     is_dry: bool
+    activity: str
     progress: Progress | None
+
+
+class _By(NamedTuple):
+    """Whose definitions figures follow, and whose hits they count."""
+
+    definitions: str
+    activity: str
 
 
 def run(
@@ -84,23 +96,24 @@ def run(
     scope: Sequence[str] = (),
     prune: bool = False,
     dry_run: bool = False,
+    activity: str = ALL,
 ) -> RunSummary:
     """Render every due delivery × report, and each report about all deliveries once, with an index and a manifest.
 
     `scope` names selections that get pages too, such as "campaign:12" (`engine.scope`), or "campaign", "programme" or
-    "folder" for all of these: every report that can be about several deliveries.
-    Proofs, models and deleted deliveries are left out, and pages of a delivery whose logs were since removed by
-    retention stay as they are, unless the delivery is named in `delivery`. `since` keeps deliveries launched on or
-    after a date by the platform's clock, or an instant (either may be ISO text), or "yesterday", or "7d" for the last
-    seven days. `lang` is the language of the pages, or several; the index is in the first. `jobs` reports are rendered
-    at once (by default one per core, four at most), or, with the address of a dask `scheduler`, one per thread of its
-    workers. `formats` are as for `render`; a page that lacks one is due. With `keep`, so many earlier versions of each
-    page are kept (`archive`). Reports with the parameter `definitions` follow that set. `timezone` is that of the
-    pages' hours, days and instants, by default the store's. With `prune`, pages of deliveries that the store no longer
-    has, and of reports that there are no more, are removed. A dry run says what is due and what would be removed. A
-    failed report does not stop the others, and each run leaves a line in `runs.jsonl`. Raises RequestError for an
-    unknown report, delivery, scope, date, format, language, zone or set, if another run writes to the same folder, or
-    if a worker is not fit.
+    "folder" for all of these: every report that can be about several deliveries. Proofs, models and deleted deliveries
+    are left out, and pages of a delivery whose logs were since removed by retention stay as they are, unless the
+    delivery is named in `delivery`. `since` keeps deliveries launched on or after a date by the platform's clock, or an
+    instant (either may be ISO text), or "yesterday", or "7d" for the last seven days. `lang` is the language of the
+    pages, or several; the index is in the first. `jobs` reports are rendered at once (by default one per core, four at
+    most), or, with the address of a dask `scheduler`, one per thread of its workers. `formats` are as for `render`; a
+    page that lacks one is due. With `keep`, so many earlier versions of each page are kept (`archive`). Reports with
+    the parameter `definitions` follow that set, those with `activity` ("human": the hits of people alone) that one, and
+    so does the index. `timezone` is that of the pages' hours, days and instants, by default the store's. With `prune`,
+    pages of deliveries that the store no longer has, of scopes in which none counts any more, and of reports that there
+    are no more, are removed. A dry run says what is due and what would be removed. A failed report does not stop the
+    others, and each run leaves a line in `runs.jsonl`. Raises RequestError for an unknown report, delivery, scope,
+    date, format, language, zone or set, if another run writes to the same folder, or if a worker is not fit.
     """
     langs = [lang] if isinstance(lang, str) else list(dict.fromkeys(lang))
     for each in langs:
@@ -108,6 +121,7 @@ def run(
         groups(each)
     wanted = require_formats(formats, printing=scheduler is None)
     definition_set(definitions)
+    require_word("activity", activity, ACTIVITIES)
     if timezone:
         require_timezone(timezone)
     theme(), thresholds()  # every page needs them, and groups: report an error once, before anything is rendered
@@ -115,9 +129,9 @@ def run(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        asked = {"reports": _selected(reports), "formats": wanted, "definitions": definitions}
-        planning = partial(_planned, **asked, scopes=scope)  # type: ignore[arg-type]
-        wish = _Wish(delivery, since, langs, keep, timezone, prune, dry_run, progress)
+        asked = {"reports": _selected(reports), "formats": wanted, "by": _By(definitions, activity)}
+        planning = partial(_planned, **asked)  # type: ignore[arg-type]
+        wish = _Wish(delivery, since, scope, langs, keep, timezone, prune, dry_run, activity, progress)
         return recorded(folder, lambda: _run(open_store(store), folder, planning, execute, wish))
 
 
@@ -137,15 +151,16 @@ def _run(
     store: Store, folder: Path, planning: Callable[..., Iterator[Job]], execute: Executor, wish: _Wish
 ) -> RunSummary:
     answered(store, Store.require_whole)
+    answered(store, lambda now: tables_of(now.snapshot(), wish.activity))  # refuses hits that nobody marked
     manifest = Manifest.read(folder)
     manifest.project = project_of(folder)
     # A page of a delivery whose logs were removed since cannot be rendered again.
     manifest.settled = set() if wish.delivery else set(answered(store, purged)["delivery_id"])
     planned = _jobs(store, planning, wish)
     due = [manifest.completed(job) for job in planned if not manifest.holds(job)]
-    removed = gone(manifest, answered(store, known_deliveries)) if wish.prune else []
+    removed = answered(store, lambda now: _gone(now, manifest)) if wish.prune else []
     summary = RunSummary(folder / INDEX, unchanged=[job.name for job in planned if manifest.holds(job)], pruned=removed)
-    summary.notes += manifest.notes
+    summary.notes += [*manifest.notes, *_not_following({job.report for job in planned}, wish.activity)]
     if wish.is_dry:
         summary.due = [job.name for job in due]
         return summary
@@ -154,19 +169,25 @@ def _run(
     remove(manifest, archive, removed)
     _render(manifest, archive, summary, due, execute(due, store.location, folder), wish.progress)
     summary.quality = answered(store, lambda now: manifest.judged(now.snapshot(), planned, due))
-    manifest.lang = wish.langs[0]
+    manifest.lang, manifest.activity = wish.langs[0], wish.activity
     for other in wish.langs[1:]:
         write_glossary(folder, other)
     answered(store, lambda now: _joined(now.snapshot(), manifest))
     return summary
 
 
+def _gone(store: Store, manifest: Manifest) -> list[str]:
+    return gone(manifest, known_deliveries(store), known_scopes(store.snapshot(), manifest))
+
+
 def _jobs(store: Store, planning: Callable[..., Iterator[Job]], wish: _Wish) -> list[Job]:
     """The jobs of a run in every language asked for."""
     delivery_ids = answered(store, lambda now: deliveries(now, wish.delivery, wish.since))
+    over = answered(store, lambda now: each_of(now.snapshot(), wish.scope))
     zone = wish.timezone if wish.timezone != store.timezone else ""
     return answered(
-        store, lambda now: [job.in_zone(zone) for lang in wish.langs for job in planning(now, delivery_ids, lang=lang)]
+        store,
+        lambda now: [job.in_zone(zone) for lang in wish.langs for job in planning(now, delivery_ids, over, lang=lang)],
     )
 
 
@@ -217,10 +238,11 @@ def _because(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, i
 
 def _joined(tables: Snapshot, manifest: Manifest) -> None:
     """Let the pages of a folder hang together: write its glossary, its index, and the bars that changed."""
+    counted = tables_of(tables, manifest.activity)
     dossiers = Dossiers(tables, manifest.folder, leaves(manifest.folder, manifest.entries))
     write_glossary(manifest.folder, manifest.lang)
     write_bars(dossiers, glossary=manifest.lang)
-    write_index(tables, dossiers, manifest.lang)
+    write_index(counted, dossiers, manifest.lang)
     manifest.write()
 
 
@@ -341,19 +363,18 @@ def _require(name: str, delivery_ids: list[str]) -> str:
 def _planned(
     store: Store,
     delivery_ids: list[str],
+    over: Sequence[Scope],
     reports: list[str],
     lang: str,
     formats: Sequence[str],
-    definitions: str,
-    scopes: Sequence[str] = (),
+    by: _By,
 ) -> Iterator[Job]:
     """Yield one job per delivery and report, and per scope and report; but one for a report on the whole platform.
 
     That is due after every load; the others when their deliveries change, or the names of what these belong to.
     """
     files = {report: made_of(report, lang) for report in reports}
-    chosen = {report: _definitions_of(report, definitions) for report in reports}
-    over = each_of(store.snapshot(), scopes)
+    chosen = {report: _chosen_for(report, by) for report in reports}
     every_one = list(dict.fromkeys([*delivery_ids, *(each for scope in over for each in scope.deliveries)]))
     left_out, watermarks = _left_out_of_averages(store, every_one), store.watermarks
     named = _campaigns(store)
@@ -363,7 +384,8 @@ def _planned(
     def job(report: str, delivery: str, load: Any, others: Iterable[str], **parameters: str) -> Job:
         parts = [__version__, files[report], lang, store.timezone, load]
         parts += sorted({gone for name in others for gone in left_out.get(name, [])}) if report in averaging else []
-        parts += [definition_set(name).model_dump_json() for name in chosen[report].values()]
+        names = chosen[report].items()
+        parts += [definition_set(value).model_dump_json() if name == DEFINITIONS else value for name, value in names]
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         return Job(report, delivery, lang, chosen[report] | parameters, key, formats)
 
@@ -409,10 +431,21 @@ def _has_averages(report: str) -> bool:
     return "click_figures" in resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8")
 
 
-def _definitions_of(report: str, definitions: str) -> dict[str, str]:
-    """The parameter of a report that chooses a definition set, but the default's."""
+def _chosen_for(report: str, by: _By) -> dict[str, str]:
+    """The parameters of a report that choose a definition set and whose hits count, but the defaults'."""
+    asked = [(DEFINITIONS, by.definitions, ADOBE), (ACTIVITY, by.activity, ALL)]
+    return {name: value for name, value, default in asked if value != default and _takes(report, name)}
+
+
+def _takes(report: str, parameter: str) -> bool:
     text = resources.find(f"notebooks/reports/{report}.ipynb").read_text("utf-8")
-    return {"definitions": definitions} if definitions != ADOBE and "definitions: str" in text else {}
+    return f"{parameter}: str" in text
+
+
+def _not_following(reports: Iterable[str], activity: str) -> list[str]:
+    """A note on the reports of the user's own that do not know whose hits are asked for."""
+    others = [] if activity == ALL else sorted(report for report in reports if not _takes(report, ACTIVITY))
+    return [f"{', '.join(others)}: no parameter 'activity', so all hits count there."] if others else []
 
 
 def _is_platform_wide(report: str) -> bool:

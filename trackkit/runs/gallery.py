@@ -1,12 +1,12 @@
 """The figures of the index: of each delivery, of the last 30 days, and how opens came after each launch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import together as observed_together
+from trackkit.analysis.unseen import observed, unseen
 from trackkit.analysis.usual import usual
 from trackkit.engine.deliveries import is_counted, is_set_aside
 from trackkit.engine.measure import measure
@@ -33,9 +33,33 @@ def progress(tables: Snapshot, deliveries: Sequence[str]) -> dict[str, dict[str,
     return {row["delivery_id"]: row for row in measured.iter_rows(named=True)}
 
 
-def selected(tables: Snapshot, deliveries: Sequence[str], rates: Sequence[str] = TILES) -> dict[str, Any]:
-    """Return rates over some deliveries together, with their parts; None for what nobody can tell."""
-    return observed_together(tables, rates, deliveries).row(0, named=True)
+def selected(
+    tables: Snapshot, scopes: Mapping[str, Sequence[str]], rates: Sequence[str] = TILES
+) -> dict[str, dict[str, Any]]:
+    """Return rates over the deliveries of each scope together, with their parts; None for what nobody can tell.
+
+    Scopes that share no delivery are measured at once: all campaigns in one pass, folders in one for each level.
+    """
+    hidden = unseen(tables, (name for deliveries in scopes.values() for name in deliveries), rates)
+    facts: dict[str, dict[str, Any]] = {}
+    for scope_of in _disjoint(scopes):
+        parts = pl.DataFrame({"delivery_id": list(scope_of), "scope": list(scope_of.values())})
+        measured = measure(tables, rates, "scope", parts["delivery_id"].to_list(), join={"delivery_id": parts})
+        for (scope,), row in measured.partition_by("scope", as_dict=True).items():
+            seen = observed(row, {name: hidden.get(name, {}) for name in scopes[str(scope)]})
+            facts[str(scope)] = seen.row(0, named=True)
+    return facts
+
+
+def _disjoint(scopes: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """The scopes in as few parts as can be told at a glance, in each of which a delivery has one scope."""
+    parts: list[dict[str, str]] = []
+    for scope in sorted(scopes, key=lambda each: -len(scopes[each])):
+        fitting = next((part for part in parts if part.keys().isdisjoint(scopes[scope])), None)
+        if fitting is None:
+            parts.append(fitting := {})
+        fitting |= dict.fromkeys(scopes[scope], scope)
+    return parts
 
 
 def opens_by_hour(tables: Snapshot, launches: pl.DataFrame) -> dict[str, list[int]]:

@@ -22,7 +22,7 @@ from trackkit.language import languages, say, several, speech, tag, translatable
 from trackkit.metrics import METRICS
 from trackkit.quality import worst
 from trackkit.report.glossary import glossary_name
-from trackkit.report.header import scope_words
+from trackkit.report.header import PEOPLE_ALONE, scope_words
 from trackkit.report.headlines import SHORT as NAMES
 from trackkit.report.headlines import Headline, headlines
 from trackkit.report.html_page import policy
@@ -117,6 +117,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
         "selections": _selections(tables, dossiers, chosen.tile, lang),
+        "people_alone": say(PEOPLE_ALONE, lang) if tables.whole else "",
         "loose": [dossiers.link(leaf, leaf.title, lang) for leaf in dossiers.present if leaf.title],
         "glossaries": _glossaries(dossiers.folder, lang),
         **_made(tables.timezone, lang),
@@ -209,10 +210,12 @@ def _processed(sent: Row, lang: str) -> Row:
 def _selections(tables: Snapshot, dossiers: Dossiers, tiles: list[Headline], lang: str) -> list[Row]:
     """The campaigns, folders and other scopes that have pages: their names, what they are, and their figures."""
     rows = []
+    scopes = {subject: scope.deliveries for subject, scope in dossiers.selections.items()}
+    figures_of = selected(tables, scopes, [tile.metric for tile in tiles]) if tiles else {}
     for subject, scope in sorted(dossiers.selections.items(), key=lambda item: (item[1].kind, item[1].text)):
         heading, line = scope_words(scope, lang)
         leaves, first = dossiers.leaves_of(subject), dossiers.first(subject, lang)
-        facts = selected(tables, scope.deliveries, [tile.metric for tile in tiles]) if tiles else {}
+        facts = figures_of.get(subject, {})
         wholes = [facts[str(METRICS[tile.metric].denominator)] for tile in tiles]
         rates = [
             (tile.name(lang), figure(tile.metric, facts[tile.metric], lang, whole))

@@ -13,6 +13,7 @@ from typing import Any
 from trackkit import __version__, resources
 from trackkit.copies import facts_of
 from trackkit.engine.scope import resolve
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Snapshot
 from trackkit.project import current
 from trackkit.quality import quality, verdict
@@ -60,6 +61,7 @@ class Manifest:
     def __init__(self, folder: Path, entries: dict[str, dict[str, Any]], lang: str = "") -> None:
         self.folder, self.entries, self._saved = folder, entries, time.monotonic()
         self.lang = lang or _last_language(entries)  # of the last run, and of the index
+        self.activity = ALL  # whose hits the last run, and the index, counted
         self.project: dict[str, str] | None = None  # of the last run: where it is from this folder, and a digest
         self.notes: list[str] = []  # on what was wrong with the file
         self.settled: set[str] = set()  # deliveries whose pages stay as they are
@@ -73,7 +75,7 @@ class Manifest:
             manifest = cls(
                 folder, {name: dict(entry) for name, entry in content["reports"].items()}, content.get("lang", "")
             )
-            manifest.project = content.get("project")
+            manifest.project, manifest.activity = content.get("project"), content.get("activity", ALL)
         except FileNotFoundError:
             manifest = cls(folder, {})
         except (ValueError, KeyError, TypeError, AttributeError):  # everything is due
@@ -137,6 +139,7 @@ class Manifest:
     def write(self) -> None:
         """Write the manifest, in one step."""
         content: dict[str, Any] = {"trackkit": __version__, "lang": self.lang, "project": self.project}
+        content |= {"activity": self.activity} if self.activity != ALL else {}
         content |= {"reports": dict(sorted(self.entries.items()))}
         resources.write_whole(self.folder / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1))
         self._saved = time.monotonic()

@@ -77,6 +77,9 @@ class Headed(Protocol):
     def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
         """Return metrics in the columns of `analysis.usual`, one row each."""
 
+    def meant(self, metric: str) -> str:
+        """Return the metric that its definitions mean by a rate of the platform; "" if they define none."""
+
 
 @dataclass(frozen=True)
 class Large:
@@ -131,7 +134,8 @@ def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
     '26 of 82 opened and 6 clicked. Half of the opens came within 3 '
     """
     state = pace.row(0, named=True)
-    opened, clicked = page.headline(["open_rate", "recipient_click_rate"]).to_dicts()
+    rates = [page.meant("open_rate"), page.meant("recipient_click_rate")]
+    opened, clicked = page.headline(rates).to_dicts() if all(rates) else ({"whole": None}, {})
     sentences = list(_state(page, state))
     if state["phase"] != "not started" and (opened["whole"] or 0) > 0:
         read = [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page)]

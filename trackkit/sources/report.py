@@ -65,7 +65,8 @@ class LoadReport:
     Shown, it begins with the verdict and the total; `print` lists every file, and ends with them.
 
     `event_types` counts the kept events by type; `quality` is the verdict on the load (`quality.loads.judge_load`);
-    `unreadable` says why nothing of a source could be read.
+    `unreadable` says why nothing of a source could be read; `rules` is the version of the rules about machines by which
+    hits were marked.
 
     >>> report = LoadReport([SourceReport("a.log", "adobe_redirection_log", "event", read=3, kept=2, quarantined=1)])
     >>> report.total("read"), report.is_settled
@@ -79,6 +80,7 @@ class LoadReport:
     ignored_files: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    rules: str = ""
 
     @property
     def failures(self) -> dict[str, str]:
@@ -102,8 +104,10 @@ class LoadReport:
     def from_dict(cls, written: Mapping[str, Any]) -> "LoadReport":
         """Rebuild a report from what `to_dict` gave."""
         sources = [SourceReport(**source) for source in written["sources"]]
-        further = (dict(written.get(name, {})) for name in ("ignored_files", "quality", "unreadable"))
-        return cls(sources, dict(written["event_types"]), *further)
+        ignored, quality, unreadable = (
+            dict(written.get(name, {})) for name in ("ignored_files", "quality", "unreadable")
+        )
+        return cls(sources, dict(written["event_types"]), ignored, quality, unreadable, written.get("rules", ""))
 
     @classmethod
     def merged(cls, reports: Iterable["LoadReport"]) -> "LoadReport":

@@ -63,6 +63,7 @@ class _Texts(Mapping[str, pl.LazyFrame]):
     def __init__(self, lake: Lake, commit: Commit) -> None:
         self._lake = lake
         self._versions = {name: version for name, version in commit.versions.items() if name in schema.TABLES}
+        self._own = {name: version for name, version in commit.versions.items() if name not in schema.TABLES}
         self._opened: dict[str, pl.LazyFrame] = {}
         self._extents: dict[str, Extent] = {}
 
@@ -98,6 +99,13 @@ class _Texts(Mapping[str, pl.LazyFrame]):
     def versions(self) -> Mapping[str, int]:
         """The version of each table."""
         return self._versions
+
+    @cached_property
+    def watermarks(self) -> Mapping[str, str]:
+        """By delivery, the load that last changed anything about it."""
+        if WATERMARK not in self._own:
+            return {}
+        return dict(self._lake.scan(WATERMARK, self._own[WATERMARK]).collect().iter_rows())
 
     @cached_property
     def counted(self) -> Counted | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from trackkit import schema
+from trackkit import rules, schema
 from trackkit.engine.deliveries import is_hit
 from trackkit.engine.snapshot import Snapshot
 from trackkit.errors import DataError
@@ -75,6 +75,7 @@ def ingest(
         if load.raws:
             committed = among_others(lake, load.commit)
             report.event_types, report.quality = committed.event_types, committed.quality
+            report.rules = committed.rules
         return report
 
 
@@ -202,7 +203,7 @@ class Load:
         outcome = self._rewrite(parts)
         self._recount(outcome)
         self._account(report, outcome)
-        report.quality = self._quality(report, self._mark(outcome), new_events)
+        report.quality, report.rules = self._quality(report, self._mark(outcome), new_events), rules.version()
         self._finish(report)
         return report
 
@@ -213,7 +214,7 @@ class Load:
         again = unmarked.select("delivery_id").unique().collect()
         if again.height:
             self._mark(self._rewrite({}, again))
-            report = LoadReport()
+            report = LoadReport(rules=rules.version())
             report.quality = nothing_new()
             self._finish(report)
         return again["delivery_id"].drop_nulls().len()

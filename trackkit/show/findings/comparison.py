@@ -28,29 +28,38 @@ _MOST_AND_LEAST: Mapping[str, str] = translatable(
 
 
 def together(
-    rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()
+    rows: pl.DataFrame,
+    total: pl.DataFrame,
+    lang: str = "en",
+    unfinished: Sequence[str] = (),
+    opened: str = "open_rate",
+    clicked: str = "recipient_click_rate",
 ) -> Finding | None:
     """Say which delivery was opened most and which least; of fewer than three, how many people opened and clicked.
 
-    In: the two frames of `several.side_by_side`, with `open_rate`, `recipient_click_rate` and `delivered`. Deliveries
-    of fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known.
+    In: the two frames of `several.side_by_side`, with the rates `opened` and `clicked` and `delivered`. Deliveries of
+    fewer than 30, those of unknown opens and the `unfinished` (by id) are not compared. None if nothing is known, or
+    where the page's definitions have no such rate ("").
 
     >>> both = tk.several.side_by_side(store, ["open_rate", "recipient_click_rate"])
     >>> together(both.rows, both.total).text
     'Opened most: “Weekly letter: first frost ❄️”, 31.7%; least: “Autumn offer −20 %”, 26.3%'
     """
-    require(["open_rate", "recipient_click_rate", "delivered"], total.columns)
-    return _most_and_least(rows, "open_rate", lang, unfinished) or _opened_together(rows, total, lang)
+    require([*filter(None, [opened, clicked]), "delivered"], total.columns)
+    found = _most_and_least(rows, opened, "open_rate", lang, unfinished)
+    return found or (_opened_together(rows, total, opened, clicked, lang) if opened and clicked else None)
 
 
-def clicked_most(rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = ()) -> Finding | None:
+def clicked_most(
+    rows: pl.DataFrame, lang: str = "en", unfinished: Sequence[str] = (), clicked: str = "recipient_click_rate"
+) -> Finding | None:
     """Say which delivery was clicked most and which least, as `together` does of opens; None of fewer than three.
 
     >>> rows = tk.several.side_by_side(store, ["recipient_click_rate"]).rows.drop("delivery")
     >>> clicked_most(rows.with_columns(delivery="delivery_id")).text
     'Clicked most: “7471196”, 10.5%; least: “7471122”, 3.7%'
     """
-    return _most_and_least(rows, "recipient_click_rate", lang, unfinished)
+    return _most_and_least(rows, clicked, "recipient_click_rate", lang, unfinished)
 
 
 def unlike_before(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
@@ -77,7 +86,11 @@ def unlike_before(compared: pl.DataFrame, lang: str = "en") -> Finding | None:
     return Finding(say("{label}: {rate}, after {before} in “{name}”", lang, name=name, **words))
 
 
-def _most_and_least(rows: pl.DataFrame, metric: str, lang: str, unfinished: Sequence[str]) -> Finding | None:
+def _most_and_least(
+    rows: pl.DataFrame, metric: str, meaning: str, lang: str, unfinished: Sequence[str]
+) -> Finding | None:
+    if not metric:
+        return None
     over = rows.filter(~pl.col("delivery_id").is_in(list(unfinished))) if unfinished else rows
     known = over.filter(pl.col("delivered") >= LEAST, pl.col(metric).is_not_null())
     ranked = known.sort(metric, descending=True)
@@ -87,15 +100,16 @@ def _most_and_least(rows: pl.DataFrame, metric: str, lang: str, unfinished: Sequ
     names = [clipped(name, LONGEST) for name in ranked["delivery"]]
     words = {"first": names[0], "last": names[-1], "most": rates[0], "least": rates[-1]}
     is_shared = rates[0] == rates[1] != rates[2]  # as they are shown
-    kind = [metric, *(["two"] if is_shared else []), *(["finished"] if unfinished else [])]
+    kind = [meaning, *(["two"] if is_shared else []), *(["finished"] if unfinished else [])]
     return Finding(say(_MOST_AND_LEAST[", ".join(kind)], lang, **words, second=names[1]))
 
 
-def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, lang: str) -> Finding | None:
-    opened, clicked, delivered = total.select("open_rate", "recipient_click_rate", "delivered").row(0)
-    if opened is None or clicked is None:
+def _opened_together(rows: pl.DataFrame, total: pl.DataFrame, opened: str, clicked: str, lang: str) -> Finding | None:
+    values = total.select(opened=opened, clicked=clicked).row(0, named=True)
+    if None in values.values():
         return None
-    rates = {"opened": percent(opened, lang=lang, of=delivered), "clicked": percent(clicked, lang=lang, of=delivered)}
+    delivered = total["delivered"].item()
+    rates = {name: percent(value, lang=lang, of=delivered) for name, value in values.items()}
     return Finding(
         several(
             "{count} delivery: {opened} opened, {clicked} clicked",

@@ -62,8 +62,8 @@ def lowest(
 
     In: a frame of `measure` by `column`, with the rate and its two parts. Groups of fewer than 30, the unnamed one and
     "Others" are left out. A group differs if its rate is three standard errors or more from the median of the groups'
-    rates. `labels` are the words for rates, by default their own. Raises RequestError for a column that the frame does
-    not have.
+    rates. `labels` are the words for rates, by default their own. None for the metric "". Raises RequestError for a
+    column that the frame does not have.
 
     >>> names, opens = ["x.example", "y.example", "z.example"], [40, 41, 5]
     >>> rows = pl.DataFrame({"domain": names, "unique_opens": opens, "delivered": [100] * 3})
@@ -271,6 +271,8 @@ def largest(rows: pl.DataFrame, column: str, part: str, whole: str, lang: str = 
 def _extreme(
     rows: pl.DataFrame, column: str, metric: str, side: Side, lang: str, labels: Labels | None
 ) -> Finding | None:
+    if not metric:
+        return None
     groups = _groups(rows, column, metric)
     groups = groups.reverse() if side == "lowest" else groups
     if groups.height < 3 or groups["rate"][0] == groups["rate"][1]:

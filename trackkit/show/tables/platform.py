@@ -296,17 +296,18 @@ def opens_known_note(known: pl.DataFrame, lang: str = "en") -> Block:
     'Opened: 81 of these were delivered in 1 delivery whose opens cannot be known. Of the deliveries whose opens are
     known: 31.71% (26 of 82).'
     """
-    row = known.row(0, named=True)
-    if not row["unknown"] or row["open_rate"] is None:
+    opened, delivered, open_rate, unknown, unknown_delivered = known.row(0)
+    if not unknown or open_rate is None:
         return Block(Markup(""))
-    counts = {name: number(row[name], lang=lang) for name in ("unique_opens", "delivered", "unknown_delivered")}
-    rate = percent(row["open_rate"], 2, lang)
+    shown = {"unique_opens": opened, "delivered": delivered, "unknown_delivered": unknown_delivered}
+    counts = {name: number(value, lang=lang) for name, value in shown.items()}
+    rate = percent(open_rate, 2, lang)
     words = several(
         "Opened: {unknown_delivered} of these were delivered in {count} delivery whose opens cannot be known. "
         "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
         "Opened: {unknown_delivered} of these were delivered in {count} deliveries whose opens cannot be known. "
         "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
-        row["unknown"],
+        unknown,
         lang,
         rate=rate,
         **counts,
