@@ -171,8 +171,8 @@ def python() -> str:
     """Return the reference of what `import trackkit` offers, from its docstrings."""
     parts = [
         "# Python",
-        "What `import trackkit as tk` offers: functions, and modules of functions on one subject. In examples, `store` is that "
-        "of a small demo, and `delivery` one of its deliveries.",
+        "What `import trackkit as tk` offers: functions, and modules of functions on one subject. In examples, `store` "
+        "is that of a small demo, and `delivery` one of its deliveries.",
     ]
     modules = []
     for name in sorted(tk.__all__):
