@@ -30,7 +30,7 @@ from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.schema import HITS, LINK_TYPES, MESSAGE
 from trackkit.toml import FROM_1
 
@@ -369,7 +369,8 @@ def _figure(this: pl.DataFrame, others: pl.DataFrame, name: str) -> pl.DataFrame
         deliveries=pl.lit(peers.height, pl.Int64),
     )
     why = pl.col(WHY.format(name)) if WHY.format(name) in this.columns else pl.lit(None, pl.String)
-    values = this.select(numerator=parts[0], denominator=parts[1], rate=name, why=why)
+    own = [part_of(this.columns, name, part) for part in parts]
+    values = this.select(numerator=own[0], denominator=own[1], rate=name, why=why)
     names = pl.DataFrame(
         {"metric": [name], "label": [metric.label], "numerator_name": [parts[0]], "denominator_name": [parts[1]]}
     )

@@ -14,12 +14,12 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.analysis.unseen import observed
+from trackkit.analysis.unseen import measure_observed
 from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_human, of_deliveries
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Measurable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.rules import MEANINGS, rules
 
 __all__ = ["band", "by_domain", "funnel", "opt_outs", "opt_outs_together", "people"]
@@ -45,13 +45,14 @@ def people(
 
     Columns: `metric` (of `FIGURES`, a rate), `counted` (its numerator, machines included) and `people` (that of
     `measure(..., activity="human")`), `machines` (the difference: of opens and clicks, messages that only machines
-    opened or clicked), `delivered`; `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
+    opened or clicked), `delivered`; each of the deliveries in which it can be observed (`hidden`); `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
     counted); `why`, where a figure cannot be observed.
     """
     ids, is_marked = _asked(tables, delivery)
-    counted = measure(tables, FIGURES, [], ids)
-    counted = observed(counted, {name: dict(kinds) for name, kinds in (hidden or {}).items()})
-    by_people = measure(tables, FIGURES, [], ids, activity="human") if is_marked else counted.clear(1)
+    counted = measure_observed(tables, FIGURES, hidden or {}, [], ids)
+    by_people = counted.clear(1)
+    if is_marked:
+        by_people = measure_observed(tables, FIGURES, hidden or {}, [], ids, activity="human")
     rows = [_compared(name, counted.row(0, named=True), by_people.row(0, named=True)) for name in FIGURES]
     schema_of = {"metric": pl.String, **dict.fromkeys(_PEOPLE, pl.Int64), "why": pl.String}
     frame = pl.DataFrame(rows, schema=schema_of).with_columns(machines=pl.col("counted") - pl.col("people"))
@@ -65,7 +66,8 @@ def _compared(name: str, counted: Mapping[str, Any], by_people: Mapping[str, Any
     why = counted.get(f"why {name}") or counted.get(f"why {top}")
     whole = None if why else counted[top]
     part = None if why else by_people[top]
-    return {"metric": name, "counted": whole, "people": part, "delivered": counted[bottom], "why": why}
+    delivered = counted[part_of(counted, name, bottom)]
+    return {"metric": name, "counted": whole, "people": part, "delivered": delivered, "why": why}
 
 
 def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import polars as pl
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE, usual_spread
+from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE, part_of, usual_spread
 from trackkit.show import cells
 from trackkit.show.cells import BOUNDS, Block
 from trackkit.show.data import DataField, Kind, table_data
@@ -423,9 +423,9 @@ Fact = tuple[float, str, str]  # its weight, the report that shows more, a sente
 def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
     """Yield the domain that is furthest above its ceiling or below its floor, for each metric that has one."""
     for each in page.template.look:
-        part, whole = METRICS[each.metric].numerator, METRICS[each.metric].denominator
-        if not (part and whole and each.metric in by_domain.columns):
+        if not (METRICS[each.metric].denominator and each.metric in by_domain.columns):
             continue
+        part, whole = (part_of(by_domain.columns, each.metric, name) for name in METRICS[each.metric].parents)
         rate, rows = pl.col(each.metric), by_domain.filter(pl.col(whole) >= LEAST, pl.col("domain").is_not_null())
         if each.ceiling and each.above:
             over = rows.filter(pl.col(part) >= CASES, rate > each.ceiling).sort(rate, descending=True).head(1)
@@ -439,7 +439,7 @@ def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
 
 
 def _of_domain(values: Row, metric: str, limit: float, lang: str) -> dict[str, str]:
-    part, whole = METRICS[metric].parents
+    part, whole = (part_of(values, metric, name) for name in METRICS[metric].parents)
     return {
         "name": clipped(values["domain"], 60),
         "rate": percent(values[metric], lang=lang, of=values[whole]),

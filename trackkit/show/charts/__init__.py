@@ -15,7 +15,7 @@ from babel.dates import format_date
 
 from trackkit.clock import CALLED
 from trackkit.language import say, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open
 from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.canvas import use_everywhere
@@ -349,7 +349,7 @@ def _lines(
         return {name: shapes.Mark(at, words[name], is_limit=True) for name, at in limits.items()}
     row = total.row(0, named=True)
     known = {name: row[name] for name in rates if row[name] is not None}
-    wholes = {name: row.get(METRICS[name].denominator or "") for name in known}
+    wholes = {name: row.get(part_of(row, name, METRICS[name].denominator or "")) for name in known}
     return {name: shapes.Mark(at, percent(at, lang=lang, of=wholes[name])) for name, at in known.items()}
 
 
@@ -386,23 +386,24 @@ def _rate_rows(
     floors: Mapping[str, float] | None,
 ) -> pl.DataFrame:
     """The rows of one rate; `over` is the rate in words where it is above its ceiling or below its floor."""
-    metric, ceiling, floor = METRICS[name], (ceilings or {}).get(name), (floors or {}).get(name)
+    ceiling, floor = (ceilings or {}).get(name), (floors or {}).get(name)
+    part, whole = (part_of(measured.columns, name, each) for each in METRICS[name].parents)
     over = [
         f"▲ {percent(rate, lang=lang, of=of)}"
         if ceiling and rate and rate > ceiling
         else f"▼ {percent(rate, lang=lang, of=of)}"
         if floor and rate is not None and rate < floor
         else None
-        for rate, of in measured.select(name, metric.denominator or name).rows()
+        for rate, of in measured.select(name, whole).rows()
     ]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
         group=_group(by, lang),
-        name=pl.lit(say(metric.label, lang)),
+        name=pl.lit(say(METRICS[name].label, lang)),
         place=pl.lit(place, pl.Int64),
         rate=name,
-        numerator=metric.numerator,
-        denominator=metric.denominator,
+        numerator=part,
+        denominator=whole,
         over=pl.Series(over, dtype=pl.String),
     )
 

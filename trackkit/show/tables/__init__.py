@@ -13,7 +13,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of
+from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of, part_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
 from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
@@ -132,7 +132,8 @@ def _metric_data(
     for name in metrics:
         metric = METRICS[name]
         top, bottom = metric.numerator or name, metric.denominator or over
-        parts = (row.get(top), row.get(bottom)) if bottom and bottom != name else (None, None)
+        own = [row.get(part_of(row, name, each)) for each in (top, bottom) if each]
+        parts = tuple(own) if bottom and bottom != name else (None, None)
         share = row[name] if metric.is_rate else cells.ratio(*parts) if not metric.denominator else None
         values = (labels.get(name, cells.label_of(name, lang)), None if metric.is_rate else row[name], share, *parts)
         rows.append(dict(zip(METRIC_PARTS, values, strict=True)) | bounded[name])
@@ -253,8 +254,8 @@ def _sum(name: str) -> pl.Expr:
 
 
 def _quotient(name: str) -> pl.Expr:
-    bottom = pl.col(METRICS[name].denominator or name)
-    return pl.when(bottom > 0).then(pl.col(METRICS[name].numerator or name) / bottom).alias(name)
+    top, bottom = METRICS[name].numerator or name, pl.col(METRICS[name].denominator or name)
+    return pl.when(bottom > 0).then(pl.col(top) / bottom).alias(name)
 
 
 def share_table(
