@@ -45,8 +45,9 @@ def people(
 
     Columns: `metric` (of `FIGURES`, a rate), `counted` (its numerator, machines included) and `people` (that of
     `measure(..., activity="human")`), `machines` (the difference: of opens and clicks, messages that only machines
-    opened or clicked), `delivered`; each of the deliveries in which it can be observed (`hidden`); `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
-    counted); `why`, where a figure cannot be observed.
+    opened or clicked), `delivered`, each of the deliveries in which it can be observed (`hidden`, that of `unseen`);
+    `rate` and `people_rate` (of those delivered), `machine_share` (machines of those counted); `why`, where a figure
+    cannot be observed.
     """
     ids, is_marked = _asked(tables, delivery)
     counted = measure_observed(tables, FIGURES, hidden or {}, [], ids)

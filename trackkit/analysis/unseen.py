@@ -17,11 +17,11 @@ from trackkit.analysis.curves import SERIES
 from trackkit.engine.completeness import kept_deliveries, purged
 from trackkit.engine.deliveries import Deliveries, asked_about, is_of, the_one
 from trackkit.engine.measure import measure
-from trackkit.engine.selection import ALL
 from trackkit.engine.plausible import now
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
-from trackkit.metrics import METRICS, Estimate, bounds_of, lineage, part_of
+from trackkit.metrics import METRICS, Estimate, bounds_of, lineage
 from trackkit.sources.feeds.feed import can_tell
 
 __all__ = ["measure_observed", "observed", "partly_seen", "together", "unseen"]
@@ -183,7 +183,7 @@ def _named(tables: Measurable, seen: list[str], delivery: Deliveries, by: Sequen
 def _with_own(
     figures: pl.DataFrame, alone: pl.DataFrame, names: Sequence[str], wholes: Sequence[str], by: Sequence[str], why: str
 ) -> pl.DataFrame:
-    """Replace metrics by those of some deliveries, with parts of their own; a group without these deliveries has why."""
+    """Replace metrics by those of some deliveries, with parts of their own; one in no group of these has why."""
     replaced = [each for name in names for each in (name, *bounds_of(name)) if each in figures.columns]
     own = {each: pl.col(each) for each in replaced}
     for name in names:

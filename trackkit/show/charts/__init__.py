@@ -162,14 +162,14 @@ def activity_columns(
     days: int | None = None,
     labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
-    launched: datetime | None = None,
+    launched: Sequence[datetime] = (),
 ) -> alt.LayerChart:
     """Draw what happened when, by the clock: a panel for each series, each on a scale of its own.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
     `count`), in periods of `every` or shorter ones; what is within three days is drawn by the hour. The chart ends when
     95 % of the events have happened, at the latest after `days`, and says how many came later; if most came after
-    `days`, they are drawn in longer periods. A line marks the instant `launched`.
+    `days`, they are drawn in longer periods. Lines mark the instants `launched`.
     """
     activity, step = periods_that_fit(activity, STEPS[every], ["count"])
     drawn, step = _first_days(activity, step, days)

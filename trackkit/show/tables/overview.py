@@ -141,7 +141,8 @@ def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
             return unavailable(row["why"] or UNKNOWN_STEP, lang)
         return number(row["count"], lang=lang)
 
-    of_first = funnel.with_columns(earlier=pl.col("count").shift(), bar=pl.when(pl.col("first") > 0).then(pl.col("count") / pl.col("first")))
+    of_first = pl.when(pl.col("first") > 0).then(pl.col("count") / pl.col("first"))
+    steps = funnel.with_columns(earlier=pl.col("count").shift(), bar=of_first)
 
     def share(row: Mapping[str, Any]) -> Cell:
         if row["share"] is None:
@@ -151,7 +152,7 @@ def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
         return shown if is_plain else over(shown, fraction(row["part"], row["before"], lang))
 
     drawn = {"step": step, "count": count, "bar": lambda row: bar(row, "bar", "1"), "share": share}
-    return column_table(of_first, FUNNEL, ["step", "bar", "count", "share"], lang=lang, own=drawn)
+    return column_table(steps, FUNNEL, ["step", "bar", "count", "share"], lang=lang, own=drawn)
 
 
 def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:

@@ -8,7 +8,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import say, several, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, bounds_of
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.columns import (
@@ -31,7 +31,6 @@ __all__ = [
     "comparison_table",
     "departures_table",
     "network_table",
-    "opens_known_note",
     "progress_table",
     "sharing_figures",
     "subscription_figures",
@@ -261,29 +260,6 @@ def departures_table(
     return column_table(named, SERVICES, shown, labels, lang, own)
 
 
-def opens_known_note(known: pl.DataFrame, lang: str = "en") -> Block:
-    """Say how much of what was delivered is in deliveries whose opens cannot be known, and the rate without them.
-
-    In: the frame of `several.opens_known`; nothing if all are known, or none is.
-    """
-    row = known.row(0, named=True)
-    if not row["unknown"] or row["open_rate"] is None:
-        return Block(Markup(""))
-    counts = {name: number(row[name], lang=lang) for name in ("unique_opens", "delivered", "unknown_delivered")}
-    rate = percent(row["open_rate"], 2, lang)
-    words = several(
-        "Opened: {unknown_delivered} of these were delivered in {count} delivery whose opens cannot be known. "
-        "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
-        "Opened: {unknown_delivered} of these were delivered in {count} deliveries whose opens cannot be known. "
-        "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
-        row["unknown"],
-        lang,
-        rate=rate,
-        **counts,
-    )
-    return Block(Markup('<p class="words tk-known">{}</p>').format(words))
-
-
 def comparison_table(
     rows: pl.DataFrame,
     total: pl.DataFrame,
@@ -294,12 +270,13 @@ def comparison_table(
 ) -> GT:
     """Show metrics of several deliveries, one row each with its launch date, then all of them together.
 
-    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; the total says why
+    In: the two frames of `several.side_by_side`, or some of its rows and the metrics of all. Each rate stands over its numerator / denominator; the total says why
     a metric is unknown everywhere. Raises RequestError for a metric that is not there.
     """
     words = {name: cells.label_of(name, lang) for name in metrics} | {"delivery": cells.headline("delivery", lang)}
     words |= dict(labels or {})
-    total_row = cells.only_row(total, metrics)
+    bounds = [bound for name in metrics for bound in bounds_of(name) if bound not in rows.columns]
+    total_row = cells.only_row(total.drop(bounds, strict=False), metrics)
     known = [name for name in metrics if total_row[name] is not None]
     shown: list[dict[str, Cell]] = [
         {"delivery": _delivery(row, instant(row["launched_at"], timezone, lang=lang))}
@@ -319,8 +296,10 @@ def _comparison_data(
     fields = [
         DataField("delivery", words["delivery"], "text"),
         DataField("launched_at", cells.headline("launched_at", lang), "instant"),
-        *cells.metric_fields(metrics, rows.columns, words, lang),
+        *cells.metric_fields(metrics, list(total), words, lang),
     ]
+    own = {field.name: field.name.partition(" of ")[0] for field in fields if field.name not in rows.columns}
+    rows = rows.with_columns(pl.col(part).alias(name) for name, part in own.items())  # of one delivery they are alike
     last = dict(total) | {"delivery": say(cells.TOTAL, lang), "launched_at": None}
     return table_data("deliveries", fields, [*rows.iter_rows(named=True), last])
 
