@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.analysis.unseen import measure_observed
+from trackkit.analysis.unseen import measure_observed, partly_seen
 from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_human, of_deliveries
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
@@ -71,22 +71,26 @@ def _compared(name: str, counted: Mapping[str, Any], by_people: Mapping[str, Any
     return {"metric": name, "counted": whole, "people": part, "delivered": delivered, "why": why}
 
 
-def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
+def funnel(
+    tables: Measurable, delivery: Deliveries = None, hidden: Mapping[str, Mapping[str, str]] | None = None
+) -> pl.DataFrame:
     """Return opens, openers, clicks and clickers as they are left by each rule in turn.
 
     One row for all hits (`rule` null), then one for each rule, in the order in which they are tried. `opens` and
     `clicks` are hits, `openers` and `clickers` messages, as `total_opens`, `unique_opens`, `total_clicks` and
     `unique_clicks` count them; `opens_removed` … are the difference to the row before. `looked_at` counts the hits with
     what the rule needs; it is 0 where its file is not given. `meaning` says what the rule is about. O3 and O5 remove
-    nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`. Without
-    a delivery, proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
+    nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`; with
+    `hidden`, that of `unseen`, openers are those of the deliveries whose opens can be observed. Without a delivery,
+    proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
     """
     ids, is_marked = _asked(tables, delivery)
     events = counted_events(tables, ids)
     removing = [rule for rule in MEANINGS if rule not in schema.READ_RULES]
     step = pl.col("activity_rule").replace_strict(removing, range(len(removing)), default=KEPT, return_dtype=pl.Int32)
     hits = events.select("delivery_id", "message_id", pl.col("event_type").cast(pl.String), step=step)
-    left = _left(hits, removing) if is_marked else pl.DataFrame({"step": range(-1, len(removing))})
+    unknown = partly_seen(hidden or {}, ["unique_opens"])["unknown"].explode().to_list()
+    left = _left(hits, removing, unknown) if is_marked else pl.DataFrame({"step": range(-1, len(removing))})
     left = left.with_columns(pl.lit(None, pl.Int64).alias(name) for name in COUNTS if name not in left.columns)
     tried = pl.DataFrame({"rule": [None, *removing], "meaning": [None, *(MEANINGS[rule] for rule in removing)]})
     removed = [(pl.col(name).shift() - pl.col(name)).alias(f"{name}_removed") for name in COUNTS]
@@ -94,11 +98,17 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     return pl.concat([looked, left.drop("step")], how="horizontal").with_columns(removed)
 
 
-def _left(hits: pl.LazyFrame, removing: Sequence[str]) -> pl.DataFrame:
-    """The counts left after each step: a hit is left until its step, a message until the last of its hits."""
+def _left(hits: pl.LazyFrame, removing: Sequence[str], unknown: Sequence[str]) -> pl.DataFrame:
+    """The counts left after each step: a hit is left until its step, a message until the last of its hits.
+
+    Openers are those of other deliveries than the `unknown` ones.
+    """
     is_of = {"opens": pl.col("event_type") == "opened", "clicks": pl.col("event_type") == "clicked"}
     named = hits.filter(pl.col("message_id").is_not_null())
-    messages = {"openers": named, "clickers": named.filter(is_of["clicks"])}
+    messages = {
+        "openers": named.filter(~pl.col("delivery_id").is_in(unknown)),
+        "clickers": named.filter(is_of["clicks"]),
+    }
     frames = {name: hits.filter(test).select("step") for name, test in is_of.items()}
     frames |= {
         name: rows.group_by("delivery_id", "message_id").agg(pl.col("step").max()).select("step")

@@ -91,7 +91,7 @@ SENTENCES: Mapping[str, str] = translatable(
         "quarantined": "Lines of all loads that could not be read, kept apart: {count}.",
         "age": "The newest hit known is of {at}; the last load was made on {until}.",
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
-        "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total} ({deliveries}).",
+        "deliveries_running": "Deliveries not over yet, whose figures will change: {count} of {total} ({deliveries}).",
         "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
         "deliveries_deleted": "Deliveries deleted on the platform, left out of totals, averages and lists: {count} of "
         "{total} deliveries.",

@@ -257,7 +257,7 @@ def _of_some(values: Row, lang: str) -> str:
     counts = {"count": values["deliveries"], "unknown": values["unknown"]}
     counts["known"] = counts["count"] - counts["unknown"]
     shown = {name: number(count, lang=lang) for name, count in counts.items()}
-    return say("of {known} of {count} deliveries; unknown in {unknown}", lang, **shown)
+    return say("{known} of {count} deliveries; unknown in {unknown}", lang, **shown)
 
 
 def _difference(values: Row, lang: str) -> str:
