@@ -105,10 +105,8 @@ def _left(hits: pl.LazyFrame, removing: Sequence[str], unknown: Sequence[str]) -
     """
     is_of = {"opens": pl.col("event_type") == "opened", "clicks": pl.col("event_type") == "clicked"}
     named = hits.filter(pl.col("message_id").is_not_null())
-    messages = {
-        "openers": named.filter(~pl.col("delivery_id").is_in(unknown)),
-        "clickers": named.filter(is_of["clicks"]),
-    }
+    readers = named.filter(~pl.col("delivery_id").is_in(list(unknown)).fill_null(False))
+    messages = {"openers": readers, "clickers": named.filter(is_of["clicks"])}
     frames = {name: hits.filter(test).select("step") for name, test in is_of.items()}
     frames |= {
         name: rows.group_by("delivery_id", "message_id").agg(pl.col("step").max()).select("step")

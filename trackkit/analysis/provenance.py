@@ -87,9 +87,9 @@ def provenance(
 
     In: a store or its snapshot, and the arguments of `measure`. Out, as plain data: `asked`; `figures`, by metric (the
     parts of a rate too): `value`, `definition` (its version), `formula`, `numerator` and `denominator` (name and
-    value), `low` and `high` with an `interval`, `why` if it cannot be observed, `unknown_in` if not in these deliveries:
-    it is that of the others; `rows`, by source: `rows`, `counted`
-    and `left_out` (by reason), and for `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the
+    value), `low` and `high` with an `interval`, `why` if it cannot be observed, `unknown_in`, the deliveries in which
+    it cannot be, if that is some: it is that of the others; `rows`, by source: `rows`, `counted` and `left_out` (by
+    reason), and for `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the
     `newest` and those that the hits came from (`hits_from`), each with name and fingerprint or number of hits, and what
     became of the lines of all `loads`; `store`: the number of its last load, its id, and the version of each table;
     `rules` and `software`, by name. Raises RequestError as `measure`.

@@ -54,20 +54,18 @@ def subject_of(name: str) -> str:
     where = where_of(metric.formula)
     if metric.source in ("delivery", "message"):
         return "refusals" if "is_complaint" in where else "sending"
-    return OF_HITS.get(next(iter(where.get("event_type", ("opened",))), ""), "site")
+    return OF_HITS.get(str(next(iter(where.get("event_type", ("opened",))))), "site")
 
 
 def _by_subject(lang: str) -> list[dict[str, Any]]:
     """The definitions by what they are about; subjects without any are left out."""
-    subjects = {name: subject_of(name) for name in METRICS}
-    groups = {
-        key: [name for name, subject in subjects.items() if subject == key]
-        for key in SUBJECTS
-        if key in subjects.values()
-    }
+    groups: dict[str, list[str]] = {key: [] for key in SUBJECTS}
+    for name in METRICS:
+        groups[subject_of(name)].append(name)
     return [
         {"key": key, "title": say(SUBJECTS[key], lang), "glossary": entries(names, lang)}
         for key, names in groups.items()
+        if names
     ]
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -489,7 +489,7 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> Ro
     rates = {name: [each[fact["delivery_id"]][name] for fact in facts] for name in names}
     lines = [(say(NAMES[name], lang), [row["value"] for row in rates[name]]) for name in names]
     tips = [[_tip(name, row, dossiers, lang) for row in rates[name]] for name in names]
-    days = [format_skeleton("MMMd", dossiers.day(fact["delivery_id"]), locale=lang) for fact in facts]
+    days = [format_date(dossiers.day(fact["delivery_id"]), "d MMM", locale=lang) for fact in facts]
     words = say(TREND, lang, count=number(len(facts), lang=lang))
     unknown = sorted({_short(row["why"], lang) for row in chain(*rates.values()) if row["why"]})
     gaps = say("n/a: a rate that cannot be known ({reasons})", lang, reasons=", ".join(unknown)) if unknown else ""

@@ -271,7 +271,8 @@ def comparison_table(
     """Show metrics of several deliveries, one row each with its launch date, then all of them together.
 
     In: the two frames of `several.side_by_side`, or some of its rows and the metrics of all. Each rate stands over its
-    numerator / denominator; the total says why a metric is unknown everywhere. Raises RequestError for a metric that is not there.
+    numerator / denominator; the total says why a metric is unknown everywhere. Raises RequestError for a metric that is
+    not there.
     """
     words = {name: cells.label_of(name, lang) for name in metrics} | {"delivery": cells.headline("delivery", lang)}
     words |= dict(labels or {})
