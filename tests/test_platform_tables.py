@@ -162,7 +162,7 @@ def test_a_total_is_of_the_deliveries_whose_opens_can_be_known():
     side, total = side_by_side(given, ["delivered", "open_rate"], ["7", "8"])
     table = comparison_table(side, total, ["delivered", "open_rate"])
     assert cells(table)[-1] == ["Total", "5", "33.3% 1 of 3"]
-    headings = [field["label"] for field in table.data["fields"]]
+    headings = [column["label"] for column in table.data["columns"]]
     assert headings[-1] == "Success (without control addresses), for Open rate (recipients)"
     assert [row[-1] for row in table.data["rows"]] == [3, 2, 3]
     assert reach(given, ["7", "8", "9"]).row(0) == (5, 5)
