@@ -238,24 +238,26 @@ def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:
     In and out: a frame of `measure`. Rates of the others are computed from their summed parts; counts of people, who
     may belong to several groups, do not add up and are null.
     """
-    counts = [name for name in measured.columns if name in METRICS and not METRICS[name].denominator]
+    counted = {name: name.partition(" of ")[0] for name in measured.columns}  # "delivered of open_rate" is a part
+    counts = [name for name, count in counted.items() if count in METRICS and not METRICS[count].denominator]
     ranked = measured.sort(counts[0], descending=True, nulls_last=True, maintain_order=True)
     if ranked.height <= top + 1:
         return ranked
-    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_sum(name) for name in counts))
-    others = sums.with_columns(_quotient(name) for name in measured.columns if name in METRICS and name not in counts)
+    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_sum(name, counted[name]) for name in counts))
+    rates = [name for name in measured.columns if name in METRICS and name not in counts]
+    others = sums.with_columns(_quotient(name, counts) for name in rates)
     return pl.concat([ranked.head(top), others.select(measured.columns)], how="vertical_relaxed")
 
 
-def _sum(name: str) -> pl.Expr:
+def _sum(name: str, count: str) -> pl.Expr:
     values = pl.col(name)
-    is_known = (values.count() > 0) if METRICS[name].unit != PEOPLE else pl.lit(False)
+    is_known = (values.count() > 0) if METRICS[count].unit != PEOPLE else pl.lit(False)
     return pl.when(is_known).then(values.sum()).alias(name)
 
 
-def _quotient(name: str) -> pl.Expr:
-    top, bottom = METRICS[name].numerator or name, pl.col(METRICS[name].denominator or name)
-    return pl.when(bottom > 0).then(pl.col(top) / bottom).alias(name)
+def _quotient(name: str, columns: Sequence[str]) -> pl.Expr:
+    top, bottom = (pl.col(part_of(columns, name, part)) for part in METRICS[name].parents)
+    return pl.when(bottom > 0).then(top / bottom).alias(name)
 
 
 def share_table(
