@@ -281,7 +281,7 @@ def comparison_table(
     known = [name for name in metrics if total_row[name] is not None]
     shown: list[dict[str, Cell]] = [
         {"delivery": _delivery(row, instant(row["launched_at"], timezone, lang=lang))}
-        | {name: cells.value_cell(row, name, lang) if name in known else bare(NOT_AVAILABLE, lang) for name in metrics}
+        | _figures_of(row, metrics, known, lang)
         for row in rows.iter_rows(named=True)
     ]
     name = cells.bold(say(cells.TOTAL, lang))
@@ -289,6 +289,20 @@ def comparison_table(
     data = _comparison_data(rows, total_row, metrics, words, lang)
     headings = {name: marked(words[name], name, lang) for name in metrics}
     return cells.presented(shown, {"delivery": words["delivery"], **headings}, metrics, data)
+
+
+def _figures_of(row: Mapping[str, Any], metrics: Sequence[str], known: Sequence[str], lang: str) -> dict[str, Cell]:
+    """The figures of one delivery; why some are unknown is written once, and shows on hover where it is repeated."""
+    reasons = {name: cells.why_unseen(row, name) for name in metrics}
+    first = {why: name for name, why in reversed(reasons.items()) if why}
+    return {
+        name: bare(NOT_AVAILABLE, lang)
+        if name not in known
+        else cells.briefly(why, lang)
+        if why and first[why] != name
+        else cells.value_cell(row, name, lang)
+        for name, why in reasons.items()
+    }
 
 
 def _comparison_data(
@@ -309,5 +323,7 @@ def _delivery(row: Mapping[str, Any], launched: str) -> Markup:
     """The name of a delivery, which a run lets lead to its Overview, and its launch."""
     link = Markup('<a data-report="overview" data-delivery="{}">{}</a>')
     name = link.format(row["delivery_id"], short(row["delivery"], 60))
-    wide = Markup('<span style="display:inline-block;min-width:15em">{}</span><span class="tk-of">{}</span>')
+    wide = Markup(
+        '<span style="display:inline-block;min-width:13em;overflow-wrap:anywhere">{}</span><span class="tk-of">{}</span>'
+    )
     return wide.format(name, launched)
