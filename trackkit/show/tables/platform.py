@@ -323,7 +323,6 @@ def _delivery(row: Mapping[str, Any], launched: str) -> Markup:
     """The name of a delivery, which a run lets lead to its Overview, and its launch."""
     link = Markup('<a data-report="overview" data-delivery="{}">{}</a>')
     name = link.format(row["delivery_id"], short(row["delivery"], 60))
-    wide = Markup(
-        '<span style="display:inline-block;min-width:13em;overflow-wrap:anywhere">{}</span><span class="tk-of">{}</span>'
-    )
-    return wide.format(name, launched)
+    style = "display:inline-block;min-width:13em;overflow-wrap:anywhere"
+    wide = Markup('<span style="{}">{}</span><span class="tk-of">{}</span>')
+    return wide.format(style, name, launched)
