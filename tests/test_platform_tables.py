@@ -6,7 +6,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from tests.spec.golden import at, golden, tables
 from tests.spec.test_sharing import display, instance, share
-from trackkit.analysis.several import opens_known, side_by_side, unfinished
+from trackkit.analysis.several import reach, side_by_side, unfinished
 from trackkit.analysis.sharing import NETWORKS, sharing_activity, social_sharing
 from trackkit.analysis.subscriptions import (
     acts_by_delivery,
@@ -22,7 +22,6 @@ from trackkit.show.tables.platform import (
     comparison_table,
     departures_table,
     network_table,
-    opens_known_note,
     progress_table,
     sharing_figures,
     subscription_figures,
@@ -151,7 +150,7 @@ def test_deliveries_side_by_side():
         ["230 2012-02-20 15:01", "3", "n/a"], ["Total", "3", "n/a not in the data loaded"]]  # fmt: skip
 
 
-def test_deliveries_whose_opens_cannot_be_known_are_said_beside_the_rate():
+def test_a_total_is_of_the_deliveries_whose_opens_can_be_known():
     # 3 sent by mail to delivery 7, of whom one opened; 2 only text in delivery 8; 9 is being sent
     sent = [{"message_id": f"m{n}", "delivery_id": "8" if n > 3 else "7", "recipient_id": str(n), "status": "delivered",
              "is_seed": False} for n in range(1, 6)]  # fmt: skip
@@ -160,12 +159,11 @@ def test_deliveries_whose_opens_cannot_be_known_are_said_beside_the_rate():
     declared = [{"delivery_id": name, "to_deliver": to, "text_messages": text, "state": state}
                 for name, to, text, state in (("7", 3, 0, 95), ("8", 2, 2, 95), ("9", 4, 0, 51))]  # fmt: skip
     given = tables(delivery=declared, message=sent, event=hits)
-    known = opens_known(given, ["7", "8"])
-    assert known.row(0) == (1, 3, pytest.approx(1 / 3), 1, 2)
-    assert (
-        "2 of these were delivered in 1 delivery whose opens cannot be known" in opens_known_note(known)._repr_html_()
-    )
-    assert "33.33% (1 of 3)" in opens_known_note(known)._repr_html_()
-    assert "<p" not in opens_known_note(opens_known(given, ["7"]))._repr_html_()
-    assert opens_known(given, ["8"]).row(0) == (None, None, None, 1, 2)
+    side, total = side_by_side(given, ["delivered", "open_rate"], ["7", "8"])
+    table = comparison_table(side, total, ["delivered", "open_rate"])
+    assert cells(table)[-1] == ["Total", "5", "33.3% 1 of 3"]
+    headings = [column["label"] for column in table.data["columns"]]
+    assert headings[-1] == "Success (without control addresses), for Open rate (recipients)"
+    assert [row[-1] for row in table.data["rows"]] == [3, 2, 3]
+    assert reach(given, ["7", "8", "9"]).row(0) == (5, 5)
     assert unfinished(given, ["9", "7"]) == ["9"]

@@ -79,7 +79,7 @@ def test_each_series_has_a_panel_and_a_scale_of_its_own() -> None:
     [(SUNDAY, True), (SUNDAY - timedelta(minutes=50), True), (datetime(2026, 9, 1, tzinfo=UTC), False)],
 )
 def test_the_launch_is_marked_where_the_axis_is_near(launched: datetime, is_marked: bool) -> None:
-    chart = charts.activity_columns(_activity((SUNDAY, "opens", 4)), launched=launched)
+    chart = charts.activity_columns(_activity((SUNDAY, "opens", 4)), launched=[launched])
     assert ("Launch" in drawn.words(chart)) == is_marked
 
 

@@ -12,10 +12,14 @@ from bs4 import BeautifulSoup
 
 import trackkit as tk
 from tests import notebooks
-from trackkit.analysis import unseen
+from trackkit.analysis import machines, overview, unseen, usual
+from trackkit.metrics import METRICS, part_of
+from trackkit.report.glossary import subject_of, write_glossary
+from trackkit.report.page import Page
 from trackkit.runs.dossier import Dossiers
 from trackkit.runs.due import run
 from trackkit.runs.index import write_index
+from trackkit.show import tiles
 from trackkit.store import open_store
 
 Once = Callable[[str, Callable[[Path], None]], Path]
@@ -113,6 +117,45 @@ def test_rows_of_several_deliveries_go_each_by_its_own(store: Path) -> None:
     ]  # fmt: skip
 
 
+def test_over_several_a_rate_is_of_the_deliveries_in_which_it_can_be_observed(store: Path) -> None:
+    """Of MAIL 5 of 20 opened and 2 clicked; of TEXT, whose opens nobody sees, 3 of 20 clicked."""
+    tables, both = open_store(store).snapshot(), [TEXT, MAIL]
+    names = ["open_rate", "click_to_open_rate", "recipient_click_rate", "delivered"]
+    plain = tk.measure(tables, names, [], both).row(0, named=True)
+    assert [plain[name] for name in names] == [8 / 40, 5 / 8, 5 / 40, 40], "the platform's own formulas"
+    row = unseen.together(tables, names, both).row(0, named=True)
+    assert [row[name] for name in names] == [5 / 20, 2 / 5, 5 / 40, 40]
+    parts = {name: [row[part_of(row, name, part)] for part in METRICS[name].parents] for name in names[:3]}
+    assert list(parts.values()) == [[5, 20], [2, 5], [5, 40]]
+    alone = unseen.together(tables, names, [MAIL]).row(0, named=True)
+    assert alone["open_rate"] == 5 / 20 and list(alone) == tk.measure(tables, names, delivery=MAIL).columns
+    hidden = unseen.unseen(tables, [SMS, *both], ["open_rate"])
+    by_channel = unseen.measure_observed(tables, ["open_rate"], hidden, ["channel"], [SMS, *both])
+    rows = {row["channel"]: row for row in by_channel.iter_rows(named=True)}
+    assert rows["e-mail"]["open_rate"] == 5 / 20 and rows["e-mail"]["delivered of open_rate"] == 20
+    assert [row["why open_rate"] for row in rows.values() if row["open_rate"] is None] == [unseen.SEVERAL_REASONS]
+    totals = usual.totals(tables, ["open_rate", "recipient_click_rate"], both)
+    assert totals.select("value", "part", "whole", "deliveries", "unknown").rows() == [
+        (0.25, 5, 20, 2, 1), (0.125, 5, 40, None, None),
+    ]  # fmt: skip
+    steps = overview.funnel(tables, both).filter(pl.col("step").is_in(["unique_opens", "unique_clicks"]))
+    assert steps.select("count", "part", "before", "share").rows() == [(5, 5, 20, 0.25), (5, 2, 5, 0.4)]
+    people = machines.people(tables, both, unseen.unseen(tables, both))
+    assert people.select("counted", "delivered").rows()[:2] == [(5, 20), (5, 40)]
+    left = machines.funnel(tables, both, unseen.unseen(tables, both)).row(0, named=True)
+    assert (left["openers"], left["clickers"]) == (5, 5)
+    traced = tk.provenance(tables, "open_rate", both)["figures"]["open_rate"]
+    assert (traced["denominator"], traced["unknown_in"]) == (["delivered", 20], [TEXT])
+    page = tk.open_page("overview", tables, scope=f"{TEXT},{MAIL}")
+    assert page.known("open_rate") == [MAIL] and page.known("recipient_click_rate") == page.chosen
+    assert "5 of 20" in page_tile(page) and "1 of 2 deliveries; unknown in 1" in page_tile(page)
+
+
+def page_tile(page: Page) -> str:
+    """The large figure of opens, as text."""
+    return BeautifulSoup(tiles.row(page, ["open_rate"])._repr_html_(), "lxml").get_text(" ", strip=True)
+
+
 def test_no_page_of_a_delivery_of_text_shows_opens(store: Path) -> None:
     for report in ("tracking_indicators", "delivery_statistics", "urls_and_click_streams", "user_activities"):
         shown = notebooks.run(report, store=str(store), delivery=TEXT)
@@ -165,6 +208,15 @@ def test_a_sender_without_a_word_for_complaints_cannot_tell_them(tmp_path: Path)
     assert {kind for kind, why in found.items() if why == unseen.NOT_TOLD} == {
         "mirror_page", "complained", "unsubscribed",
     }  # fmt: skip
+
+
+def test_the_glossary_is_by_subject_and_every_metric_keeps_its_anchor(tmp_path: Path) -> None:
+    page = BeautifulSoup(write_glossary(tmp_path).read_text("utf-8"), "lxml")
+    found = {entry["id"]: section["id"] for section in page.select("section") for entry in section.select("dl > div")}
+    assert found == {f"what-{name}": subject_of(name) for name in METRICS}
+    assert [link["href"][1:] for link in page.select(".sections a")] == [each["id"] for each in page.select("section")]
+    subjects = {"failed": "sending", "click_to_open_rate": "clicks", "complaint_rate": "refusals", "sales": "site"}
+    assert {name: subject_of(name) for name in subjects} == subjects
 
 
 def test_an_empty_index_needs_no_observation(store: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ a formula excludes them), `event` (one row per counted hit, without those of con
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -1127,6 +1127,19 @@ def bounds_of(name: str) -> tuple[str, str]:
     ('open_rate_low', 'open_rate_high')
     """
     return f"{name}_low", f"{name}_high"
+
+
+def part_of(columns: Container[str], name: str, part: str) -> str:
+    """Return the column with a part of a metric: the part's own, unless a frame counts it over fewer deliveries for it.
+
+    A row over several deliveries has "delivered of open_rate" where the opens of some are unknown: what was delivered
+    of the others (`analysis.unseen.measure_observed`).
+
+    >>> part_of(["open_rate", "delivered"], "open_rate", "delivered")
+    'delivered'
+    """
+    own = f"{part} of {name}"
+    return own if own in columns else part
 
 
 def beyond_chance(rate: Any, usual: Any, cases: Any) -> Any:

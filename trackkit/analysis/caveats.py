@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
+from trackkit.analysis.several import chosen_deliveries
 from trackkit.analysis.unseen import unseen
 from trackkit.engine.completeness import purged, removal_of
 from trackkit.engine.counters import differences
@@ -307,7 +308,8 @@ def _opens_unseen(tables: Measurable, ids: Sequence[str] | None) -> Iterator[Cav
     hidden = unseen(tables, ids, ["open_rate"])
     unknown = sorted(delivery for delivery, kinds in hidden.items() if "opened" in kinds)
     if 0 < len(unknown) < len(hidden):
-        yield Caveat("opens_unseen", len(unknown), len(hidden), concerns=unknown[:MAX_NAMED])
+        names = chosen_deliveries(tables, unknown)["delivery"].to_list()
+        yield Caveat("opens_unseen", len(unknown), len(hidden), concerns=names[:MAX_NAMED])
 
 
 def _real_counts(real: pl.LazyFrame) -> pl.LazyFrame:

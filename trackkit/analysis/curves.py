@@ -37,6 +37,7 @@ __all__ = [
     "TENTHS",
     "activity",
     "cumulative_activity",
+    "every_launch",
     "launched",
     "pareto",
     "time_to_first",
@@ -179,6 +180,15 @@ def launched(tables: Measurable, delivery: Deliveries = None) -> datetime | None
     '2026-11-01T17:00:00+00:00'
     """
     return launches(tables, asked_about(tables, delivery)).select(pl.col("launched_at").min()).item()  # type: ignore
+
+
+def every_launch(tables: Measurable, delivery: Deliveries = None) -> list[datetime]:
+    """Return when each of some deliveries was launched, as `launched` does, the first one first; undated ones are none.
+
+    Raises RequestError for an unknown delivery.
+    """
+    at: list[datetime] = launches(tables, asked_about(tables, delivery))["launched_at"].sort().to_list()
+    return at
 
 
 def time_to_first(

@@ -5,12 +5,11 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import WHY, Kinds, observed
+from trackkit.analysis.unseen import WHY, Kinds, measure_observed
 from trackkit.definition_sets import NOT_DEFINED, QUESTIONS, DefinitionSet, Word, definition_set, shipped
-from trackkit.engine.deliveries import Deliveries
-from trackkit.engine.measure import measure_together
+from trackkit.engine.deliveries import Deliveries, asked_about, the_one
 from trackkit.engine.snapshot import Measurable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 
 __all__ = ["side_by_side", "words"]
 
@@ -33,7 +32,8 @@ def side_by_side(
     """Return deliveries, measured together, under each definition set: one row per question and set.
 
     `sets` are by default all of the package, `also` is one more, as that of a page: names, or paths of one's own.
-    `hidden` is what cannot be observed of them (`analysis.unseen`), as `page.unseen`: its figures are then null.
+    `hidden` is what cannot be observed of them (`analysis.unseen`), as `page.unseen`: its figures are then those of the
+    other deliveries, or null.
 
     Columns: `question` ("open_rate"), `definitions` (the set), `sender`, `label` (the sender's word), `metric`, `rate`
     (a fraction), `numerator` and `denominator` (counts) with `numerator_metric` and `denominator_metric`, `why` (the
@@ -49,7 +49,9 @@ def side_by_side(
     metrics = list(dict.fromkeys(word.metric for word in answers.values() if word and word.metric))
     row: Mapping[str, Any] = {}
     if metrics:
-        row = observed(measure_together(tables, metrics, delivery), hidden or {}).row(0, named=True)
+        ids = asked_about(tables, delivery)
+        by = ["delivery_id"] if the_one(ids) else []
+        row = measure_observed(tables, metrics, hidden or {}, by, ids).row(0, named=True)
     rows = [_row(row, chosen, *place, word) for place, word in answers.items()]
     return pl.DataFrame(rows, SIDE_BY_SIDE)
 
@@ -62,7 +64,8 @@ def _row(
         why = NOT_DEFINED if word is None else word.why
         return about | ({} if word is None else word.model_dump()) | {"why": why}
     top, bottom = METRICS[word.metric].numerator, METRICS[word.metric].denominator
-    figures = {"rate": row[word.metric], "numerator": row.get(top or ""), "denominator": row.get(bottom or "")}
+    parts = [row.get(part_of(row, word.metric, part or "")) for part in (top, bottom)]
+    figures = {"rate": row[word.metric], "numerator": parts[0], "denominator": parts[1]}
     why = next((reason for part in (word.metric, top, bottom) if (reason := row.get(WHY.format(part)))), None)
     return about | word.model_dump() | figures | {"numerator_metric": top, "denominator_metric": bottom, "why": why}
 

@@ -18,7 +18,7 @@ import polars as pl
 from trackkit.analysis.domains import OTHERS
 from trackkit.engine.measure import require_level
 from trackkit.errors import RequestError
-from trackkit.metrics import METRICS, WILSON
+from trackkit.metrics import METRICS, WILSON, part_of
 
 __all__ = ["FEWEST", "SMALL", "anomalies", "shrunk", "unusual"]
 
@@ -70,7 +70,7 @@ def _parts(rows: pl.DataFrame, rate: str, parts: tuple[str, str] | None) -> tupl
         raise RequestError(
             f"{rate!r} is no share of messages; name its two counts, as in parts=('clicks', 'delivered')."
         )
-    part, whole = parts or METRICS[rate].parents
+    part, whole = parts or (part_of(rows.columns, rate, each) for each in METRICS[rate].parents)
     if lacking := [name for name in (part, whole) if name not in rows.columns]:
         raise RequestError(f"The frame has no column {lacking[0]!r}; it has {', '.join(rows.columns)}.")
     return part, whole
@@ -152,7 +152,7 @@ def anomalies(
             pl.col(column).cast(pl.String).alias("name"),
             pl.lit(metric).alias("metric"),
             *(
-                pl.col(part).cast(pl.Int64).alias(name)
+                pl.col(part_of(rows.columns, metric, part)).cast(pl.Int64).alias(name)
                 for part, name in zip(METRICS[metric].parents, ("part", "whole"), strict=True)
             ),
             pl.col(metric).alias("rate"),

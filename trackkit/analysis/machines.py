@@ -14,12 +14,12 @@ from typing import Any
 import polars as pl
 
 from trackkit import schema
-from trackkit.analysis.unseen import observed
+from trackkit.analysis.unseen import measure_observed, partly_seen
 from trackkit.engine.deliveries import Deliveries, asked_about, counted_events, is_human, of_deliveries
 from trackkit.engine.measure import measure, quotient
 from trackkit.engine.selection import Selection
 from trackkit.engine.snapshot import Measurable, with_all_hits
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.rules import MEANINGS, rules
 
 __all__ = ["band", "by_domain", "funnel", "opt_outs", "opt_outs_together", "people"]
@@ -46,16 +46,18 @@ def people(
 
     Columns: `metric` (of `FIGURES`, a rate), `counted` (its numerator, machines included) and `people` (that of
     `measure(..., activity="human")`), `machines` (the difference: of opens and clicks, messages that only machines
-    opened or clicked), `delivered`; `rate` and `people_rate` (of those delivered), `machine_share` (machines of those
-    counted); `why`, where a figure cannot be observed.
+    opened or clicked), `delivered`, each of the deliveries in which it can be observed (`hidden`, that of `unseen`);
+    `rate` and `people_rate` (of those delivered), `machine_share` (machines of those counted); `why`, where a figure
+    cannot be observed.
 
     >>> people(store, delivery).select("metric", "counted", "people", "delivered").row(0)
     ('open_rate', 26, 21, 82)
     """
     tables, ids, is_marked = _asked(tables, delivery)
-    counted = measure(tables, FIGURES, [], ids)
-    counted = observed(counted, {name: dict(kinds) for name, kinds in (hidden or {}).items()})
-    by_people = measure(tables, FIGURES, [], ids, activity="human") if is_marked else counted.clear(1)
+    counted = measure_observed(tables, FIGURES, hidden or {}, [], ids)
+    by_people = counted.clear(1)
+    if is_marked:
+        by_people = measure_observed(tables, FIGURES, hidden or {}, [], ids, activity="human")
     rows = [_compared(name, counted.row(0, named=True), by_people.row(0, named=True)) for name in FIGURES]
     schema_of = {"metric": pl.String, **dict.fromkeys(_PEOPLE, pl.Int64), "why": pl.String}
     frame = pl.DataFrame(rows, schema=schema_of).with_columns(machines=pl.col("counted") - pl.col("people"))
@@ -69,18 +71,22 @@ def _compared(name: str, counted: Mapping[str, Any], by_people: Mapping[str, Any
     why = counted.get(f"why {name}") or counted.get(f"why {top}")
     whole = None if why else counted[top]
     part = None if why else by_people[top]
-    return {"metric": name, "counted": whole, "people": part, "delivered": counted[bottom], "why": why}
+    delivered = counted[part_of(counted, name, bottom)]
+    return {"metric": name, "counted": whole, "people": part, "delivered": delivered, "why": why}
 
 
-def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
+def funnel(
+    tables: Measurable, delivery: Deliveries = None, hidden: Mapping[str, Mapping[str, str]] | None = None
+) -> pl.DataFrame:
     """Return opens, openers, clicks and clickers as they are left by each rule in turn.
 
     One row for all hits (`rule` null), then one for each rule, in the order in which they are tried. `opens` and
     `clicks` are hits, `openers` and `clickers` messages, as `total_opens`, `unique_opens`, `total_clicks` and
     `unique_clicks` count them; `opens_removed` … are the difference to the row before. `looked_at` counts the hits with
     what the rule needs; it is 0 where its file is not given. `meaning` says what the rule is about. O3 and O5 remove
-    nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`. Without
-    a delivery, proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
+    nothing: they name proxies that fetch when a person reads. The last row is `measure(..., activity="human")`; with
+    `hidden`, that of `unseen`, openers are those of the deliveries whose opens can be observed. Without a delivery,
+    proofs, models and deleted ones are left out. All counts are null where no hits were loaded.
 
     >>> funnel(store, delivery).select("rule", "openers", "clickers").rows()[:2]
     [(None, 26, 6), ('O1', 21, 6)]
@@ -90,7 +96,8 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     removing = [rule for rule in MEANINGS if rule not in schema.READ_RULES]
     step = pl.col("activity_rule").replace_strict(removing, range(len(removing)), default=KEPT, return_dtype=pl.Int32)
     hits = events.select("delivery_id", "message_id", pl.col("event_type").cast(pl.String), step=step)
-    left = _left(hits, removing) if is_marked else pl.DataFrame({"step": range(-1, len(removing))})
+    unknown = partly_seen(hidden or {}, ["unique_opens"])["unknown"].explode().to_list()
+    left = _left(hits, removing, unknown) if is_marked else pl.DataFrame({"step": range(-1, len(removing))})
     left = left.with_columns(pl.lit(None, pl.Int64).alias(name) for name in COUNTS if name not in left.columns)
     tried = pl.DataFrame({"rule": [None, *removing], "meaning": [None, *(MEANINGS[rule] for rule in removing)]})
     removed = [(pl.col(name).shift() - pl.col(name)).alias(f"{name}_removed") for name in COUNTS]
@@ -98,11 +105,15 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> pl.DataFrame:
     return pl.concat([looked, left.drop("step")], how="horizontal").with_columns(removed)
 
 
-def _left(hits: pl.LazyFrame, removing: Sequence[str]) -> pl.DataFrame:
-    """The counts left after each step: a hit is left until its step, a message until the last of its hits."""
+def _left(hits: pl.LazyFrame, removing: Sequence[str], unknown: Sequence[str]) -> pl.DataFrame:
+    """The counts left after each step: a hit is left until its step, a message until the last of its hits.
+
+    Openers are those of other deliveries than the `unknown` ones.
+    """
     is_of = {"opens": pl.col("event_type") == "opened", "clicks": pl.col("event_type") == "clicked"}
     named = hits.filter(pl.col("message_id").is_not_null())
-    messages = {"openers": named, "clickers": named.filter(is_of["clicks"])}
+    readers = named.filter(~pl.col("delivery_id").is_in(list(unknown)).fill_null(False))
+    messages = {"openers": readers, "clickers": named.filter(is_of["clicks"])}
     frames = {name: hits.filter(test).select("step") for name, test in is_of.items()}
     frames |= {
         name: rows.group_by("delivery_id", "message_id").agg(pl.col("step").max()).select("step")

@@ -1,6 +1,7 @@
 """Deliveries at a glance: the way of their messages, to those who bought, and rates beside the delivery before."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import polars as pl
@@ -18,16 +19,18 @@ from trackkit.engine.deliveries import (
     require_delivery,
     without_aside,
 )
-from trackkit.engine.measure import measure
+from trackkit.engine.measure import measure, quotient
 from trackkit.engine.refusals import with_refusals
 from trackkit.engine.snapshot import Measurable
+from trackkit.metrics import METRICS, part_of
 from trackkit.schema import INSTANT, MESSAGE
 
 __all__ = ["beside_previous", "funnel"]
 
 COUNTED = ("to_deliver", "delivered", "unique_opens", "unique_clicks")
 STEPS = (*COUNTED, "buyers")
-FUNNEL = "step count first before share why"
+RATES = ("open_rate", "click_to_open_rate")  # of a step, whose parts may be known of some deliveries alone
+FUNNEL = "step count first part before share why"
 LEVEL = 0.95  # of the intervals of differences
 BESIDE = {"name": pl.String, "launched_at": INSTANT}  # of the delivery before
 
@@ -38,27 +41,32 @@ def funnel(tables: Measurable, delivery: Deliveries = None) -> Annotated[pl.Data
     The steps are metrics, and at last "buyers": the messages with at least one of the metric `transactions`.
 
     Columns: `step`; `count`, messages (null if unknown; `why` if it cannot be observed); `first`, the messages to
-    deliver, and else the largest count; `before`, the count of the step before; `share`, count / before, null where
-    either is unknown. Who bought need not have clicked, so a share may exceed 1. Raises RequestError for an unknown
-    delivery.
+    deliver, and else the largest count; `share`, `part` / `before`, null where either is unknown: the count and that of
+    the step before, or both of the deliveries in which the rate can be observed, if that is some of them alone. Who
+    bought need not have clicked, so a share may exceed 1. Raises RequestError for an unknown delivery.
 
     >>> funnel(store, delivery).select("step", "count").rows()
     [('to_deliver', 85), ('delivered', 82), ('unique_opens', 26), ('unique_clicks', 6), ('buyers', 1)]
     """
     ids = asked_about(tables, delivery)
-    row = together(tables, [*COUNTED, "transactions"], ids).row(0, named=True)
+    row = together(tables, [*COUNTED, *RATES, "transactions"], ids).row(0, named=True)
     row |= {"buyers": _buyers(tables, ids, row), WHY.format("buyers"): row.get(WHY.format("transactions"))}
+    parts = [(after, before) for before, after in pairwise(row.get(name) for name in STEPS)]
+    for rate in RATES:
+        top, bottom = METRICS[rate].parents
+        parts[STEPS.index(top) - 1] = row[part_of(row, rate, top)], row[part_of(row, rate, bottom)]
     steps = {
         "step": list(STEPS),
         "count": [row.get(name) for name in STEPS],
+        "part": [None, *(part for part, _ in parts)],
+        "before": [None, *(before for _, before in parts)],
         "why": [row.get(WHY.format(name)) for name in STEPS],
     }
-    schema = {"step": pl.String, "count": pl.Int64, "why": pl.String}
-    count, before = pl.col("count"), pl.col("count").shift()
+    schema = {"step": pl.String, **dict.fromkeys(("count", "part", "before"), pl.Int64), "why": pl.String}
     return (
         pl.DataFrame(steps, schema=schema)
-        .with_columns(first=pl.coalesce(count.first(), count.max()), before=before)
-        .with_columns(share=pl.when(pl.col("before") > 0).then(count / pl.col("before")))
+        .with_columns(first=pl.coalesce(pl.col("count").first(), pl.col("count").max()))
+        .with_columns(share=quotient("part", "before"))
         .select(FUNNEL.split())
     )
 

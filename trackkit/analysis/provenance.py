@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from trackkit import __version__
-from trackkit.analysis.unseen import WHY, observed, unseen
+from trackkit.analysis.unseen import WHY, measure_observed, partly_seen, unseen
 from trackkit.engine.conditions import conditions
 from trackkit.engine.deliveries import Deliveries, asked_about, is_hit, is_public, is_set_aside, zone_of
 from trackkit.engine.measure import measure
@@ -26,7 +26,7 @@ from trackkit.engine.selection import ALL, Selection
 from trackkit.engine.snapshot import Traced
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import say, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, bounds_of, lineage, sources_of, version_of
+from trackkit.metrics import BREAKDOWNS, METRICS, bounds_of, lineage, part_of, sources_of, version_of
 from trackkit.rules import version
 
 __all__ = ["Provenance", "changes", "provenance"]
@@ -87,8 +87,9 @@ def provenance(
 
     In: a store or its snapshot, and the arguments of `measure`. Out, as plain data: `asked`; `figures`, by metric (the
     parts of a rate too): `value`, `definition` (its version), `formula`, `numerator` and `denominator` (name and
-    value), `low` and `high` with an `interval`, `why` if it cannot be observed; `rows`, by source: `rows`, `counted`
-    and `left_out` (by reason), and for `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the
+    value), `low` and `high` with an `interval`, `why` if it cannot be observed, `unknown_in`, the deliveries in which
+    it cannot be, if that is some: it is that of the others; `rows`, by source: `rows`, `counted` and `left_out` (by
+    reason), and for `event` the `collapsed` repeats; `inputs`: how many `files`, their `digest`, the
     `newest` and those that the hits came from (`hits_from`), each with name and fingerprint or number of hits, and what
     became of the lines of all `loads`; `store`: the number of its last load, its id, and the version of each table;
     `rules`, by which loads told machines from people, and `software`, by name. Raises RequestError as `measure`.
@@ -134,11 +135,16 @@ def _figures(tables: Traced, names: Sequence[str], asked: Mapping[str, Any]) -> 
     if not every:
         return {}
     ids, is_one = asked["delivery"], len(asked["delivery"] or ()) == 1
-    measured = measure(tables, every, "delivery_id" if is_one else [], **asked)
-    if is_one and not asked["where"] and asked["activity"] == ALL:
-        measured = observed(measured, unseen(tables, ids, names))
+    by, partly = ["delivery_id"] if is_one else [], {}
+    if asked["where"] or asked["activity"] != ALL:
+        measured = measure(tables, every, by, **asked)
+    else:
+        hidden = unseen(tables, ids, names)
+        measured = measure_observed(tables, every, hidden, by, ids, asked["interval"])
+        partly = dict(partly_seen(hidden, every).select("metric", "unknown").iter_rows())
     values = measured.row(0, named=True) if measured.height else {}
-    return {name: _figure(name, values) for name in every}
+    unknown_in = {name: {"unknown_in": list(ids)} for name, ids in partly.items()}
+    return {name: _figure(name, values) | unknown_in.get(name, {}) for name in every}
 
 
 def _figure(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def _figure(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     parts = {"numerator": metric.numerator, "denominator": metric.denominator}
     return {
         "value": values.get(name),
-        **{kind: [part, values.get(part)] for kind, part in parts.items() if part},
+        **{kind: [part, values.get(part_of(values, name, part))] for kind, part in parts.items() if part},
         "definition": version_of(name),
         "formula": str(metric.formula),
         **{side: values[bound] for side, bound in zip(SIDES, bounds_of(name), strict=True) if bound in values},

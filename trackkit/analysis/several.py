@@ -1,7 +1,8 @@
 """Several deliveries side by side and together: which ones, and their figures, with a total measured separately.
 
 A recipient counts in each delivery; distinct people are counted anew over all of them, never added; estimates and
-forwards are computed for each delivery and then added (see `engine`). The total's rates are those of its counts.
+forwards are computed for each delivery and then added (see `engine`). The total's rates are those of its counts, each
+over the deliveries in which it can be observed.
 """
 
 from collections.abc import Sequence
@@ -11,21 +12,28 @@ from typing import NamedTuple
 import polars as pl
 
 from trackkit.analysis.delays import is_over
-from trackkit.analysis.unseen import observed, unseen
-from trackkit.engine.deliveries import AVERAGE_MONTHS, is_set_aside, require_deliveries, without_aside
+from trackkit.analysis.unseen import measure_observed, observed, unseen
+from trackkit.engine.completeness import purged
+from trackkit.engine.deliveries import (
+    AVERAGE_MONTHS,
+    is_public,
+    is_set_aside,
+    launches,
+    of_deliveries,
+    require_deliveries,
+    without_aside,
+)
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import plausible
 from trackkit.engine.snapshot import Measurable
 from trackkit.errors import RequestError
-from trackkit.metrics import METRICS
 from trackkit.schema import INSTANT
 
 __all__ = [
     "SideBySide",
     "chosen_deliveries",
     "not_chosen",
-    "of_known_opens",
-    "opens_known",
+    "reach",
     "side_by_side",
     "unfinished",
 ]
@@ -45,9 +53,9 @@ def chosen_deliveries(tables: Measurable, deliveries: str | Sequence[str] = "") 
 
     `deliveries` are ids, or one text of ids separated by commas; they keep their order, each once. Empty, they are all
     those launched in the six calendar months up to the latest launch, the latest first, without proofs, models and
-    deleted ones; or all if none is dated. If no table dates a launch, it is the first hit. `delivery` is the label,
-    else the internal name, else the id; the id is added to equal ones. Raises RequestError for an
-    unknown id, and for more than a thousand deliveries.
+    deleted ones; or all if none is dated. `launched_at` is that of `engine.deliveries.launches`. `delivery` is the
+    label, else the internal name, else the id; the id is added to equal ones. Raises RequestError for an unknown id,
+    and for more than a thousand deliveries.
 
     >>> chosen_deliveries(store, "7471048,7471196")["delivery_id"].to_list()
     ['7471048', '7471196']
@@ -76,7 +84,8 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
     """Return metrics of several deliveries, and of all of them together, measured separately.
 
     `rows` has one row per delivery, in the order of `chosen_deliveries` and with its columns, then those of `measure`
-    through `unseen.observed`; `total` is one row. Raises RequestError as `chosen_deliveries` and `measure`.
+    through `unseen.observed`; `total` is one row of `unseen.measure_observed`. Raises RequestError as
+    `chosen_deliveries` and `measure`.
 
     >>> both = side_by_side(store, ["delivered"])
     >>> both.rows["delivered"].to_list(), both.total["delivered"].item()
@@ -87,40 +96,25 @@ def side_by_side(tables: Measurable, metrics: Sequence[str], deliveries: str | S
     if not keys:
         none = chosen.join(measure(tables, metrics).clear(), on="delivery_id", how="left")
         return SideBySide(none, measure(tables, metrics, by=[]).clear(1))
-    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), unseen(tables, keys, metrics))
+    hidden = unseen(tables, keys, metrics)
+    measured = observed(measure(tables, metrics, by="delivery_id", delivery=keys), hidden)
     rows = chosen.join(measured, on="delivery_id", how="left", maintain_order="left")
-    return SideBySide(rows, measure(tables, metrics, by=[], delivery=keys))
+    return SideBySide(rows, measure_observed(tables, metrics, hidden, [], keys))
 
 
-def opens_known(tables: Measurable, deliveries: Sequence[str], rate: str = "open_rate") -> pl.DataFrame:
-    """Return what was opened of the deliveries whose opens can be known, and how much is in the others: one row.
+def reach(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
+    """Return how many people some deliveries were sent to, each counted once: one row.
 
-    Columns: the two parts of `rate` and itself, measured over those alone; `unknown`, the number of the others, and
-    `unknown_delivered`, null if there are none. Raises RequestError for an unknown delivery.
-
-    >>> opens_known(store, ["7471048", "7471122"]).select("unique_opens", "delivered", "unknown").row(0)
-    (26, 82, 1)
+    Columns: `messages`, those delivered to addresses that are no control addresses; `people`, the recipients among
+    them, null where any message names none or retention removed messages.
     """
-    hidden, names = unseen(tables, deliveries, [rate]), [*METRICS[rate].parents, rate]
-    known = [delivery for delivery in deliveries if "opened" not in hidden[delivery]]
-    others = [delivery for delivery in deliveries if delivery not in known]
-    opened = measure(tables, names, by=[], delivery=known) if known else pl.DataFrame({name: [None] for name in names})
-    sent = measure(tables, ["delivered"], by=[], delivery=others)["delivered"].item() if others else None
-    return opened.select(*names, unknown=pl.lit(len(others)), unknown_delivered=pl.lit(sent))
-
-
-def of_known_opens(total: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Return the row of `side_by_side` for all deliveries, its open rate that of those whose opens can be known.
-
-    In: that row, and the frame of `opens_known`. Where none can be known, the rate is null.
-
-    >>> both = side_by_side(store, ["open_rate"])
-    >>> known = opens_known(store, both.rows["delivery_id"].to_list())
-    >>> of_known_opens(both.total, known)["unique_opens"].item(), both.total["unique_opens"].item()
-    (53, 56)
-    """
-    part, _, rate, *_ = known.columns
-    return total.with_columns(pl.lit(known[name].item()).alias(name) for name in (part, rate))
+    sent = of_deliveries(tables, "message", deliveries).filter(pl.col("status") == "delivered", is_public())
+    recipient = pl.col("recipient_id")
+    is_known = recipient.null_count() == 0
+    counted = sent.select(messages=pl.len().cast(pl.Int64), people=pl.when(is_known).then(recipient.n_unique()))
+    removed = purged(tables).filter(pl.col("delivery_id").is_in(list(deliveries)), source="message").height > 0
+    people = pl.lit(None) if removed or not tables.has("message") else pl.col("people")
+    return counted.with_columns(people=people.cast(pl.Int64)).collect()
 
 
 def unfinished(tables: Measurable, deliveries: Sequence[str]) -> list[str]:
@@ -146,17 +140,12 @@ def _all_deliveries(tables: Measurable, keys: list[str] | None) -> pl.DataFrame:
     if keys is not None:
         is_asked = pl.col("delivery_id").is_in(keys)
         declared, hits = declared.filter(is_asked), hits.filter(is_asked)
-    dated = hits.filter(plausible(tables).holds())
-    first_hits = dated.group_by("delivery_id").agg(first_hit_at=pl.col("occurred_at").min())
-    first_hits = hits.select("delivery_id").unique().join(first_hits, on="delivery_id", how="left")
-    joined = declared.unique("delivery_id").join(first_hits, on="delivery_id", how="full", coalesce=True)
+    hit = hits.select("delivery_id").unique()
+    joined = declared.unique("delivery_id").join(hit, on="delivery_id", how="full", coalesce=True)
     described = joined.select(
-        "delivery_id",
-        delivery=pl.coalesce("label", "internal_name", "delivery_id"),
-        launched_at=pl.coalesce("started_at", "contact_at", "first_hit_at"),
-        is_real=~is_set_aside(),
+        "delivery_id", delivery=pl.coalesce("label", "internal_name", "delivery_id"), is_real=~is_set_aside()
     )
-    return described.collect()
+    return described.join(launches(tables, keys).lazy(), on="delivery_id", how="left").collect()
 
 
 def _of_the_last_months(deliveries: pl.DataFrame, until: datetime | None) -> pl.DataFrame:

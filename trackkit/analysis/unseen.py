@@ -14,15 +14,17 @@ import polars as pl
 
 from trackkit import schema
 from trackkit.analysis.curves import SERIES
-from trackkit.engine.deliveries import Deliveries, asked_about, is_of
-from trackkit.engine.measure import measure, measure_together
+from trackkit.engine.completeness import kept_deliveries, purged
+from trackkit.engine.deliveries import Deliveries, asked_about, is_of, the_one
+from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Measurable, with_all_hits
 from trackkit.language import translatable
 from trackkit.metrics import METRICS, Estimate, bounds_of, lineage
 from trackkit.sources.feeds.feed import can_tell
 
-__all__ = ["observed", "partly_seen", "together", "unseen"]
+__all__ = ["measure_observed", "observed", "partly_seen", "together", "unseen"]
 
 Kinds = Mapping[str, str]  # what cannot be observed -> why, an English sentence to be translated
 WHY = "why {}"  # the column with the reason beside a figure that cannot be observed
@@ -97,8 +99,8 @@ def observed(frame: pl.DataFrame, unseen_by_delivery: Mapping[str, Kinds]) -> pl
     """Return a frame of figures with unobservable ones set to null and their reasons in columns beside them.
 
     In: a frame of `measure`, or one with columns or rows of series (`curves.SERIES`); and the result of `unseen` for
-    the deliveries of its rows, or for those that all of it is about: what can be observed in any of these stays, and
-    `partly_seen` says of how many it is. A rate depends on its parts, its bounds on it.
+    the deliveries of its rows, or for those that all of it is about: what can be observed in any of these stays
+    (`measure_observed` measures it over these alone). A rate depends on its parts, its bounds on it.
 
     >>> observed(pl.DataFrame({"total_opens": [0]}), {"7": {"opened": "SMS"}}).row(0)
     (None, 'SMS')
@@ -136,21 +138,87 @@ def _common(reasons: Iterable[str]) -> str:
     return SEVERAL_REASONS if others else first
 
 
+def measure_observed(
+    tables: Measurable,
+    metrics: Sequence[str],
+    hidden: Mapping[str, Kinds],
+    by: Sequence[str] = (),
+    delivery: Deliveries = None,
+    interval: float | None = None,
+    activity: str = ALL,
+    join: Mapping[str, Any] | None = None,
+) -> pl.DataFrame:
+    """Measure metrics over deliveries, each over those in which it can be observed: rows of `measure`.
+
+    `hidden` is the result of `unseen` for these deliveries. What can be observed in none of them is null (`observed`).
+    What can be observed in some (`partly_seen`) is that of these, numerator and denominator alike: where the row counts
+    a part of it over more deliveries, it has a column of its own, such as "delivered of open_rate" (`metrics.part_of`).
+    The platform's formulas, over all, are those of `measure`. Raises RequestError as `measure`.
+    """
+    figures = observed(measure(tables, metrics, by, delivery, interval=interval, activity=activity, join=join), hidden)
+    if "delivery_id" in by:
+        return figures
+    wholes = [name for name in figures.columns if name in METRICS and METRICS[name].source == "message"]
+    for unknown, why, names in _seen_alike(hidden, figures.columns):
+        seen = _named(tables, [each for each in hidden if each not in unknown], delivery, by)
+        asked = list(dict.fromkeys([*names, *wholes]))
+        alone = measure(tables, asked, by, seen, interval=interval, activity=activity, join=join)
+        figures = _with_own(figures, alone, names, wholes, by, why)
+    return figures
+
+
+def _seen_alike(hidden: Mapping[str, Kinds], columns: Iterable[str]) -> Iterator[tuple[list[str], str, list[str]]]:
+    """Yield the deliveries in which metrics cannot be observed, why, and these metrics."""
+    partly = partly_seen(hidden, [name for name in columns if name in METRICS])
+    alike = partly.group_by("unknown", maintain_order=True).agg(pl.col("why").first(), "metric")
+    yield from alike.select("unknown", "why", "metric").iter_rows()
+
+
+def _named(tables: Measurable, seen: list[str], delivery: Deliveries, by: Sequence[str]) -> list[str]:
+    """The deliveries to measure; of all, without those that removed rows leave out (one that is named makes null)."""
+    if delivery:
+        return seen
+    removed = set(purged(tables)["delivery_id"]) - (set() if by else kept_deliveries(tables))
+    return [each for each in seen if each not in removed]
+
+
+def _with_own(
+    figures: pl.DataFrame, alone: pl.DataFrame, names: Sequence[str], wholes: Sequence[str], by: Sequence[str], why: str
+) -> pl.DataFrame:
+    """Replace metrics by those of some deliveries, with parts of their own; one in no group of these has why."""
+    replaced = [each for name in names for each in (name, *bounds_of(name)) if each in figures.columns]
+    own = {each: pl.col(each) for each in replaced}
+    for name in names:
+        parts = [part for part in dict.fromkeys((*METRICS[name].parents, *wholes)) if part not in names]
+        own |= {f"{part} of {name}": pl.col(part) for part in parts}
+    found = alone.select(*by, **own, is_seen=pl.lit(True))
+    others = figures.drop(replaced)
+    joined = (
+        others.join(found, on=list(by), how="left", nulls_equal=True, maintain_order="left")
+        if by
+        else pl.concat([others, found], how="horizontal")
+    )
+    reason = pl.when(pl.col("is_seen").is_null()).then(pl.lit(why))
+    reasons = {WHY.format(name): reason for name in names} if joined["is_seen"].null_count() else {}
+    order = [*figures.columns, *(name for name in own if name not in replaced), *reasons]
+    return joined.with_columns(**reasons).select(order)
+
+
 def together(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
-    """Return metrics over deliveries together, in one row; what can be observed in none of them is null (`observed`).
+    """Return metrics over deliveries together, in one row, as `measure_observed`; that of one has its `delivery_id`.
 
     Raises RequestError as `measure`.
     """
     ids = asked_about(tables, delivery)
-    return observed(measure_together(tables, metrics, ids), unseen(tables, ids, metrics))
+    by = ["delivery_id"] if the_one(ids) else []
+    return measure_observed(tables, metrics, unseen(tables, ids, metrics), by, ids)
 
 
 def partly_seen(hidden: Mapping[str, Kinds], metrics: Iterable[str]) -> pl.DataFrame:
     """Return the metrics that can be observed in some of several deliveries only: one row each, in their order.
 
     In: the result of `unseen` for these deliveries. Columns: `metric`; `unknown`, the deliveries in which it cannot be
-    observed, `deliveries`, how many they are of, and `why`, the reason. Such a figure over all of them is that of
-    the others, and a rate has the messages of all below it. Empty for one delivery.
+    observed, `deliveries`, how many they are of, and `why`, the reason. Empty for one delivery.
 
     >>> partly_seen({"7": {"opened": "SMS"}, "8": {}}, ["total_opens", "total_clicks"]).rows()
     [('total_opens', ['7'], 2, 'SMS')]

@@ -16,13 +16,13 @@ from typing import Any
 import polars as pl
 
 from trackkit.analysis.delays import is_over
-from trackkit.analysis.unseen import WHY, observed, together, unseen
+from trackkit.analysis.unseen import WHY, observed, partly_seen, together, unseen
 from trackkit.engine.deliveries import AVERAGE_MONTHS, Deliveries, asked_about, is_set_aside, planned_launch
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Measurable
 from trackkit.language import translatable
-from trackkit.metrics import FENCE, METRICS, beyond_chance
+from trackkit.metrics import FENCE, METRICS, beyond_chance, part_of
 from trackkit.schema import INSTANT
 
 __all__ = ["FEWEST", "RECENT", "totals", "usual"]
@@ -81,14 +81,18 @@ def usual(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = Non
 def totals(tables: Measurable, metrics: Sequence[str], delivery: Deliveries = None) -> pl.DataFrame:
     """Return metrics over several deliveries, or over all that are not set aside, in the columns of `usual`.
 
-    One row per metric, measured together; nothing compares with them. What can be observed in none of the deliveries
-    is null, and `why` says so. Raises RequestError as `measure`.
+    One row per metric, measured together over the deliveries in which it can be observed; nothing compares with them.
+    Two columns more: `deliveries`, how many they are, and `unknown`, in how many of them it cannot be observed; in all,
+    it is null, and `why` says so. Raises RequestError as `measure`.
 
     >>> totals(store, ["delivered"]).select("metric", "value").row(0)
     ('delivered', 260.0)
     """
     figures = together(tables, metrics, delivery).with_columns(delivery_id=pl.lit(None, pl.String))
     rows = pl.concat([_figure(figures, name) for name in metrics])
+    partly = partly_seen(unseen(tables, asked_about(tables, delivery), metrics), metrics)
+    unknown = partly.select("metric", "deliveries", unknown=pl.col("unknown").list.len().cast(pl.Int64))
+    rows = rows.join(unknown, on="metric", how="left", maintain_order="left")
     return pl.concat([pl.DataFrame(schema=COLUMNS), rows], how="diagonal_relaxed")
 
 
@@ -131,7 +135,8 @@ def _kin(known: pl.DataFrame, asked: Sequence[str]) -> list[str]:
 def _figure(figures: pl.DataFrame, name: str) -> pl.DataFrame:
     """One metric of each delivery, with its parts and why it cannot be observed."""
     parts = [METRICS[name].numerator, METRICS[name].denominator]
-    part, whole = (pl.col(each) if each else pl.lit(None, pl.Float64) for each in parts)
+    own = [each and part_of(figures.columns, name, each) for each in parts]
+    part, whole = (pl.col(each) if each else pl.lit(None, pl.Float64) for each in own)
     why = WHY.format(name)
     return figures.select(
         "delivery_id",

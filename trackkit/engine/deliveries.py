@@ -265,7 +265,7 @@ def comparable(tables: Tables, delivery: Deliveries) -> pl.DataFrame:
     Of several deliveries, they are those that compare with any of them, and are none of them; so of all there are none.
     """
     ids, kinds, launched = asked_about(tables, delivery), ["typology_id", "message_type"], pl.col("launched_at")
-    deliveries = tables.scan("delivery").with_columns(launched_at=pl.coalesce("started_at", "contact_at"))
+    deliveries = tables.scan("delivery").with_columns(launched_at=planned_launch())
     if ids is None:
         return deliveries.clear().collect()
     own = of_deliveries(tables, "delivery", ids).unique("delivery_id", keep="first", maintain_order=True)

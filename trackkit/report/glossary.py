@@ -1,13 +1,14 @@
-"""The page of all definitions: every metric with its meaning, what it is made of, and where that comes from."""
+"""The page of all definitions, by subject: what each metric means, is made of, and where that comes from."""
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trackkit import __version__, resources
-from trackkit.language import SOURCE, require_language, speech, tag
-from trackkit.metrics import METRICS
+from trackkit.language import SOURCE, require_language, say, speech, tag, translatable
+from trackkit.metrics import METRICS, where_of
 from trackkit.report.html_page import policy
 from trackkit.report.template import SKIN
 from trackkit.show.definitions import entries
@@ -17,6 +18,19 @@ PAGE = "definitions.html.j2"
 SCRIPT = "glossary.js"
 
 
+SUBJECTS = translatable(
+    {
+        "sending": "Sending and bounces",
+        "opens": "Opens",
+        "clicks": "Clicks",
+        "refusals": "Opt-outs and complaints",
+        "site": "Site and sales",
+        "others": "Definitions of other senders",
+    }
+)
+OF_HITS = {"opened": "opens", "clicked": "clicks", "mirror_page": "clicks", "unsubscribed": "refusals"}
+
+
 def glossary_name(lang: str = "en") -> str:
     """Return the file name of the page in a language.
 
@@ -24,6 +38,35 @@ def glossary_name(lang: str = "en") -> str:
     ('glossary.html', 'glossary-pt_BR.html')
     """
     return "glossary.html" if lang == SOURCE else f"glossary-{lang}.html"
+
+
+def subject_of(name: str) -> str:
+    """Return what a metric is about, of `SUBJECTS`: what it counts, or its numerator does.
+
+    >>> subject_of("open_rate"), subject_of("complaint_rate"), subject_of("amount_per_message")
+    ('opens', 'refusals', 'site')
+    """
+    metric = METRICS[name]
+    if not metric.by_default:
+        return "others"
+    while metric.parents:
+        metric = METRICS[metric.parents[0]]
+    where = where_of(metric.formula)
+    if metric.source in ("delivery", "message"):
+        return "refusals" if "is_complaint" in where else "sending"
+    return OF_HITS.get(str(next(iter(where.get("event_type", ("opened",))))), "site")
+
+
+def _by_subject(lang: str) -> list[dict[str, Any]]:
+    """The definitions by what they are about; subjects without any are left out."""
+    groups: dict[str, list[str]] = {key: [] for key in SUBJECTS}
+    for name in METRICS:
+        groups[subject_of(name)].append(name)
+    return [
+        {"key": key, "title": say(SUBJECTS[key], lang), "glossary": entries(names, lang)}
+        for key, names in groups.items()
+        if names
+    ]
 
 
 def write_glossary(folder: Path, lang: str = "en") -> Path:
@@ -43,7 +86,8 @@ def write_glossary(folder: Path, lang: str = "en") -> Path:
         "policy": policy([script]),
         "script": Markup(script),
         "style": Markup(page_style(theme())),
-        "glossary": entries(METRICS, lang),
+        "groups": _by_subject(lang),
+        "count": len(METRICS),
         "version": __version__,
         "lang": tag(lang),
     }

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from trackkit.analysis.subscriptions import services
 from trackkit.definition_sets import QUESTION_LABELS, QUESTIONS, definition_set
-from trackkit.engine.deliveries import is_hit, is_set_aside, still_there
-from trackkit.engine.plausible import EARLIEST, plausible
+from trackkit.engine.deliveries import is_hit, is_set_aside, launches, planned_launch, still_there
+from trackkit.engine.plausible import plausible
 from trackkit.engine.scope import PERIOD, PLATFORM, Part, Scope, group
 from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Snapshot
@@ -154,14 +154,12 @@ def recipient_header(tables: Snapshot, recipient: str, timezone: str, lang: str 
 
 def platform_header(tables: Snapshot, timezone: str, lang: str = "en") -> Header:
     """Describe everything in the tables: how many deliveries, and their first and last launch."""
-    launched, until = pl.coalesce("started_at", "contact_at"), plausible(tables).last
+    launched, until = planned_launch(), plausible(tables).last
     is_past = launched <= pl.lit(until, INSTANT) if until else pl.lit(True)  # a planned contact is not a launch
     count, first, last = (
         tables.scan("delivery")
         .filter(~is_set_aside())
-        .select(
-            pl.len(), first=launched.filter(is_past, launched >= EARLIEST).min(), last=launched.filter(is_past).max()
-        )
+        .select(pl.len(), first=launched.filter(is_past).min(), last=launched.filter(is_past).max())
         .collect()
         .row(0)
     )
@@ -212,9 +210,10 @@ def _launched(tables: Snapshot, deliveries: Sequence[str]) -> pl.DataFrame:
     """Each of some deliveries in their order: `delivery_id`, `delivery` (its name) and `launched_at`."""
     named = pl.coalesce("label", "internal_name", "delivery_id")
     order = pl.LazyFrame({"delivery_id": list(deliveries)}, {"delivery_id": pl.String})
-    declared = tables.scan("delivery").unique("delivery_id")
+    declared = tables.scan("delivery").unique("delivery_id").select("delivery_id", "label", "internal_name")
     rows = order.join(declared, on="delivery_id", how="left", maintain_order="left")
-    return rows.select("delivery_id", delivery=named, launched_at=pl.coalesce("started_at", "contact_at")).collect()
+    dated = rows.join(launches(tables, deliveries).lazy(), on="delivery_id", how="left", maintain_order="left")
+    return dated.select("delivery_id", "launched_at", delivery=named).collect()
 
 
 def _part_words(part: Part, lang: str) -> str:

@@ -91,7 +91,7 @@ SENTENCES: Mapping[str, str] = translatable(
         "quarantined": "Lines of all loads that could not be read, kept apart: {count}.",
         "age": "The newest hit known is of {at}; the last load was made on {until}.",
         "undated_data": "No hit carries a date, so how old the data is, is unknown.",
-        "deliveries_running": "Deliveries still running, whose figures will change: {count} of {total} ({deliveries}).",
+        "deliveries_running": "Deliveries not over yet, whose figures will change: {count} of {total} ({deliveries}).",
         "deliveries_set_aside": "Proofs and templates, left out of averages and totals: {count} of {total} deliveries.",
         "deliveries_deleted": "Deliveries deleted on the platform, left out of totals, averages and lists: {count} of "
         "{total} deliveries.",
@@ -103,8 +103,8 @@ SENTENCES: Mapping[str, str] = translatable(
         "except those whose figures were kept.",
         "chosen_removed": "Deliveries whose logs were removed, as retention asks: {count}. Totals that hold them are "
         "unknown, except those whose figures were kept.",
-        "opens_unseen": "Deliveries whose opens cannot be observed: {count} of {total} ({deliveries}). Opens are those "
-        "of the others, and every rate of opens over all of them is too low.",
+        "opens_unseen": "Deliveries whose opens cannot be observed: {count} of {total} ({deliveries}). Opens, and what "
+        "their rates are out of, are those of the others.",
         "deliveries_text_unknown": "Deliveries whose number of text messages is unknown: {count} of {total}. "
         "Their estimated opens equal those counted.",
         "without_delivery": "Hits that belong to no delivery, left out of every figure: {count} of {total}.",

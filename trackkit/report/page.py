@@ -12,10 +12,9 @@ from trackkit import resources
 from trackkit.analysis import caveats
 from trackkit.analysis.provenance import Provenance, provenance
 from trackkit.analysis.several import chosen_deliveries, not_chosen
-from trackkit.analysis.unseen import Kinds, observed, unseen
+from trackkit.analysis.unseen import Kinds, measure_observed, observed, partly_seen, unseen
 from trackkit.definition_sets import SETS, definition_set
 from trackkit.engine.deliveries import number_hint, of_deliveries, require_delivery, zone_of
-from trackkit.engine.measure import measure
 from trackkit.engine.scope import Scope
 from trackkit.engine.selection import ACTIVITIES, ALL, of_people
 from trackkit.engine.snapshot import Measurable, Snapshot, with_all_hits
@@ -82,14 +81,24 @@ class Page:
         """Return figures of the page; those that cannot be observed are null, with the reason beside them."""
         return observed(figures, self.unseen)
 
-    def measure(self, metrics: Sequence[str], by: str = "", tables: Measurable | None = None) -> pl.DataFrame:
-        """Return metrics of the page, `observed` and with the template's intervals: one row, or one for each of `by`.
+    def known(self, metric: str) -> str | list[str] | None:
+        """What questions are asked about that need a metric: those deliveries of the page in which it can be observed.
 
-        Those of all its deliveries are measured together; `tables` are its own, or others, such as `domains.by_class`.
+        All of them where that is all, or none.
+        """
+        partly = partly_seen(self.unseen, [metric])
+        hidden = partly["unknown"].item() if partly.height else []
+        return [each for each in self.unseen if each not in hidden] if len(hidden) else self.chosen
+
+    def measure(self, metrics: Sequence[str], by: str = "", tables: Measurable | None = None) -> pl.DataFrame:
+        """Return metrics of the page with the template's intervals: one row, or one for each of `by`.
+
+        Those of all its deliveries are measured together, each over those in which it can be observed
+        (`unseen.measure_observed`); `tables` are its own, or others, such as `domains.by_class`.
         """
         groups = [by] if by else ["delivery_id"] if self.delivery else []
         read = self.tables if tables is None else tables
-        return self.observed(measure(read, metrics, groups, self.chosen, interval=self.interval))
+        return measure_observed(read, metrics, self.unseen, groups, self.chosen, self.interval)
 
     @property
     def interval(self) -> float | None:
@@ -109,7 +118,7 @@ class Page:
         return bounded.with_columns(pl.when(pl.col("value").is_not_null()).then(pl.col("low", "high")))
 
     def _bounds(self, rates: Sequence[str]) -> pl.DataFrame:
-        row = measure(self.tables, rates, by=[], delivery=self.chosen, interval=self.interval).row(0, named=True)
+        row = measure_observed(self.tables, rates, self.unseen, [], self.chosen, self.interval).row(0, named=True)
         bounds = [[row[name] for name in bounds_of(rate)] for rate in rates]
         columns = {"metric": pl.String(), "low": pl.Float64(), "high": pl.Float64()}
         return pl.DataFrame([(rate, *pair) for rate, pair in zip(rates, bounds, strict=True)], columns, orient="row")

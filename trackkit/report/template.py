@@ -82,6 +82,7 @@ Plainly = Annotated[str, _LENGTH, AfterValidator(_knows()), _TRANSLATED] | None
 OfReading = Annotated[str, _LENGTH, AfterValidator(_knows("opened", "clicked")), _TRANSLATED] | None
 OfPart = Annotated[str, _LENGTH, AfterValidator(_knows("part")), _TRANSLATED] | None
 OfCount = Annotated[str, _LENGTH, AfterValidator(_knows("count")), _TRANSLATED] | None
+OfReach = Annotated[str, _LENGTH, AfterValidator(_knows("messages", "people")), _TRANSLATED] | None
 OfReason = Annotated[str, _LENGTH, AfterValidator(_knows("why")), _TRANSLATED] | None
 OfTime = Annotated[str, _LENGTH, AfterValidator(_knows("time")), _TRANSLATED] | None
 OfProgress = (
@@ -153,6 +154,7 @@ class Lead(_WordedModel):
     opened: Apart = Apart()
     clicked: Apart = Apart()
     few: OfCount = None
+    several: OfReach = None  # of several deliveries: how many people they reached
     half_of_clicks: OfTime = None
     half_of_opens: OfTime = None
     look_at: Plainly = None

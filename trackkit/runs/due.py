@@ -24,7 +24,7 @@ from trackkit.analysis.provenance import changes
 from trackkit.clock import Asked, ago, moment
 from trackkit.definition_sets import definition_set
 from trackkit.engine.completeness import purged
-from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside, require_timezone
+from trackkit.engine.deliveries import AVERAGE_MONTHS, is_deleted, is_set_aside, planned_launch, require_timezone
 from trackkit.engine.scope import Scope, each_of
 from trackkit.engine.selection import ACTIVITIES, ALL
 from trackkit.engine.snapshot import Snapshot
@@ -332,7 +332,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def deliveries(store: Store, named: list[str] | None = None, since: Asked | None = None) -> list[str]:
     """Return the deliveries to report on, the latest launch first: the named ones, else all but those set aside."""
-    launched = pl.coalesce("started_at", "contact_at")
+    launched = planned_launch()
     begin = None if since is None else moment(ago(since, store.timezone), store.timezone, "--since")
     rows = store.scan("delivery").select("delivery_id", launched=launched, is_aside=is_set_aside()).collect()
     mentioned = [store.scan(table).select("delivery_id").unique() for table in ("message", "event")]
@@ -417,7 +417,7 @@ def _campaigns(store: Store) -> dict[str, str]:
 
 def _left_out_of_averages(store: Store, delivery_ids: list[str]) -> dict[str, list[str]]:
     """Return, for each delivery, the deleted ones that its averages leave out: they may be restored."""
-    at = pl.coalesce("started_at", "contact_at")
+    at = planned_launch()
     launched = store.scan("delivery").select("delivery_id", is_gone=is_deleted(), at=at).collect().drop_nulls()
     start = pl.col("at").dt.offset_by(f"-{AVERAGE_MONTHS}mo")
     planned = launched.filter(pl.col("delivery_id").is_in(delivery_ids))

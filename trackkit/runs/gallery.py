@@ -6,12 +6,15 @@ from typing import Any
 
 import polars as pl
 
-from trackkit.analysis.unseen import observed, unseen
+from trackkit.analysis.delays import is_over
+from trackkit.analysis.sending import pace
+from trackkit.analysis.unseen import measure_observed, unseen
 from trackkit.analysis.usual import usual
 from trackkit.engine.deliveries import is_counted, is_set_aside
 from trackkit.engine.measure import measure
 from trackkit.engine.plausible import now
 from trackkit.engine.snapshot import Snapshot
+from trackkit.schema import INSTANT
 
 RATES = ("delivery_rate", "open_rate", "recipient_click_rate", "click_to_open_rate")
 TILES = ("delivery_rate", "open_rate", "recipient_click_rate")
@@ -44,10 +47,9 @@ def selected(
     facts: dict[str, dict[str, Any]] = {}
     for scope_of in _disjoint(scopes):
         parts = pl.DataFrame({"delivery_id": list(scope_of), "scope": list(scope_of.values())})
-        measured = measure(tables, rates, "scope", parts["delivery_id"].to_list(), join={"delivery_id": parts})
-        for (scope,), row in measured.partition_by("scope", as_dict=True).items():
-            seen = observed(row, {name: hidden.get(name, {}) for name in scopes[str(scope)]})
-            facts[str(scope)] = seen.row(0, named=True)
+        ids, unknown = list(scope_of), {name: hidden.get(name, {}) for name in scope_of}
+        measured = measure_observed(tables, rates, unknown, ["scope"], ids, join={"delivery_id": parts})
+        facts |= {row["scope"]: row for row in measured.iter_rows(named=True)}
     return facts
 
 
@@ -101,14 +103,23 @@ def recent(rows: pl.DataFrame, until: datetime | None) -> list[str]:
 
 def together(
     tables: Snapshot, each: Figures, deliveries: Sequence[str], rates: Sequence[str] = TILES
-) -> dict[str, tuple[pl.DataFrame, int]]:
-    """Return, by rate, the one row of it over some deliveries, measured over all of them, and how many were left out.
+) -> dict[str, pl.DataFrame]:
+    """Return, by rate, the one row of it over some deliveries, measured over all of them in which it can be known.
 
-    Left out are those of which the rate cannot be known: opens of text messages, say, count in neither part.
+    Rates of the same deliveries are measured together: opens of text messages, say, count in neither part.
     """
-    measured = {}
-    for name in rates:
-        seen = [delivery for delivery in deliveries if not each[delivery][name]["why"]]
-        if seen:
-            measured[name] = measure(tables, name, by=[], delivery=seen), len(deliveries) - len(seen)
-    return measured
+    seen = {name: tuple(each_id for each_id in deliveries if not each[each_id][name]["why"]) for name in rates}
+    frames = {
+        ids: measure(tables, [name for name in rates if seen[name] == ids], by=[], delivery=list(ids))
+        for ids in dict.fromkeys(seen.values())
+        if ids
+    }
+    return {name: frames[ids] for name, ids in seen.items() if ids}
+
+
+def overdue(tables: Snapshot, deliveries: Sequence[str]) -> list[str]:
+    """Return the deliveries whose deadline had passed at the newest load with messages pending (`sending.pace`)."""
+    is_open = pl.col("delivery_id").is_in(list(deliveries)) & ~is_over()
+    is_past = pl.col("validity_at") < pl.lit(tables.as_of, INSTANT)
+    ids = tables.scan("delivery").filter(is_open, is_past).select("delivery_id").collect()["delivery_id"]
+    return [each for each in ids if pace(tables, each)["outlook"].item() == "overdue"]

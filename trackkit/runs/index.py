@@ -1,25 +1,26 @@
 """The index of a folder of reports: a gallery of its deliveries, with their figures and a link to each one's pages."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import polars as pl
 from babel import Locale
-from babel.dates import format_date, format_skeleton
+from babel.dates import format_date
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from trackkit import __version__, resources
 from trackkit.analysis import unseen
 from trackkit.analysis.usual import FEWEST
+from trackkit.engine.deliveries import is_set_aside, planned_launch
 from trackkit.engine.snapshot import Snapshot
 from trackkit.language import languages, say, several, speech, tag, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.quality import worst
 from trackkit.report.glossary import glossary_name
 from trackkit.report.header import PEOPLE_ALONE, scope_words
@@ -37,6 +38,7 @@ from trackkit.runs.gallery import (
     figures,
     newest,
     opens_by_hour,
+    overdue,
     progress,
     recent,
     selected,
@@ -54,9 +56,9 @@ NAME = NO_REPORTS[0]
 STYLE = f"{SKIN}/runs.css"
 MOST_LAUNCHES = 60  # in the trend
 PERIODS = (30, 90, 365)
-FINISHED = 95
+FINISHED, LATE = 95, translatable("Late")
 RUNNING = (51, 55, 61, 62, 71, 72)  # states in which messages go out, or are about to
-TREND = translatable("Open and click rates of the last {count} launches, without those still being sent")
+TREND = translatable("Open and click rates of the last {count} launches, without those that are not finished")
 VERDICTS = translatable({"pass": "logs: pass", "warn": "logs: warning", "fail": "logs: failure"})
 SHORT = translatable(  # why a figure is unknown, in the width of a cell
     {
@@ -97,8 +99,9 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
     chosen = headlines(lang)
     shown = [headline.metric for headline in [*chosen.tile, *chosen.column]]
     each = figures(tables, dossiers.listed["delivery_id"].to_list(), list(dict.fromkeys([*RATES, *shown])))
-    rows = _rows(tables, dossiers, each, [column.metric for column in chosen.column], lang)
     until = newest(tables, dossiers.listed)
+    rows = _rows(tables, dossiers, each, [column.metric for column in chosen.column], lang)
+    last, before = (_measured(tables, dossiers.listed, each, at, shown) for at in _ends(until))
     return {
         "policy": policy([script]),
         "logo": logo(theme()),
@@ -112,8 +115,8 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "periods": _periods(rows, until, tables.timezone, lang),
         "days": RECENT_DAYS,
         "until": instant(until, tables.timezone, lang=lang) if until else "",
-        "finding": _finding(tables, dossiers.listed, each, until, lang),
-        "tiles": _tiles(tables, dossiers.listed, each, until, chosen.tile, lang),
+        "finding": _finding(last, before, lang),
+        "tiles": _tiles(tables, dossiers.listed, last, until, chosen.tile, lang),
         **_trend(tables, dossiers, each, lang),
         "platform": dossiers.groups("", lang),
         "selections": _selections(tables, dossiers, chosen.tile, lang),
@@ -153,8 +156,11 @@ def _rows(tables: Snapshot, dossiers: Dossiers, each: Figures, columns: list[str
     """One row per delivery, with what it shows, what it is sorted by and what it is found by."""
     hours = opens_by_hour(tables, dossiers.listed)
     sent = progress(tables, dossiers.listed["delivery_id"].to_list())
+    late = set(overdue(tables, dossiers.listed["delivery_id"].to_list()))
     facts = [
-        fact | {"rates": each[fact["delivery_id"]], "sent": sent.get(fact["delivery_id"], {})}
+        fact
+        | {"rates": each[fact["delivery_id"]], "sent": sent.get(fact["delivery_id"], {})}
+        | {"is_late": fact["delivery_id"] in late}
         for fact in dossiers.listed.to_dicts()
     ]
     return [_row(fact, dossiers, hours.get(fact["delivery_id"], []), columns, tables.timezone, lang) for fact in facts]
@@ -216,7 +222,7 @@ def _selections(tables: Snapshot, dossiers: Dossiers, tiles: list[Headline], lan
         heading, line = scope_words(scope, lang)
         leaves, first = dossiers.leaves_of(subject), dossiers.first(subject, lang)
         facts = figures_of.get(subject, {})
-        wholes = [facts[str(METRICS[tile.metric].denominator)] for tile in tiles]
+        wholes = [facts[part_of(facts, tile.metric, str(METRICS[tile.metric].denominator))] for tile in tiles]
         rates = [
             (tile.name(lang), figure(tile.metric, facts[tile.metric], lang, whole))
             for tile, whole in zip(tiles, wholes, strict=True)
@@ -307,7 +313,8 @@ def _status(fact: Row, leaves: list[Leaf], dossiers: Dossiers, lang: str) -> Row
     """The words on a delivery's state, its logs and its failed pages, and the one that the dot stands for."""
     logged = worst([leaf.entry["quality"] for leaf in leaves if leaf.entry.get("quality")] or ["pass"])
     failed = [leaf for leaf in leaves if leaf.error]
-    state, logs = _word(fact["state"], STATES, lang), say(VERDICTS[logged], lang)
+    logs = say(VERDICTS[logged], lang)
+    state = say(LATE, lang) if fact["is_late"] else _word(fact["state"], STATES, lang)
     is_finished = fact["state"] in (None, FINISHED)
     is_blind = any(rate["why"] == unseen.NO_HIT for rate in fact["rates"].values())
     verdict = "warn" if is_blind and logged == "pass" else logged
@@ -317,7 +324,7 @@ def _status(fact: Row, leaves: list[Leaf], dossiers: Dossiers, lang: str) -> Row
     return {
         "dot": "failed" if failed else verdict if verdict != "pass" else sending,
         "words": [
-            *([state] if state and not is_finished else []),
+            *([state] if state else []),
             *([say("tracking missing", lang)] if is_blind else []),
             *([logs] if logged != "pass" else []),
         ],
@@ -346,36 +353,67 @@ def _back(today: date, days: int) -> str:
     return (today - timedelta(days=days)).isoformat()
 
 
-def _tiles(
-    tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, listed: list[Headline], lang: str
-) -> list[Row]:
-    """Some figures on the deliveries of the last 30 days, each measured again over those that are compared."""
+class Recent(NamedTuple):
+    """The deliveries of 30 days, those of them that figures are of, and these figures, by rate."""
+
+    chosen: list[str]
+    kept: list[str]
+    figures: dict[str, Row]
+
+
+def _ends(until: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """Where the last 30 days end, and the 30 before them."""
+    return until, until and until - timedelta(days=RECENT_DAYS)
+
+
+def _measured(
+    tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, rates: Sequence[str]
+) -> Recent:
+    """The figures of the 30 days up to an instant, each measured again over the deliveries that are compared."""
     real = sent_to_readers(tables, rows)
-    chosen, kept = recent(real, until), _compared_of(real, each, until)
+    kept = _compared_of(real, each, until)
+    measured = together(tables, each, kept, list(dict.fromkeys([*TILES, *rates])))
+    return Recent(recent(real, until), kept, {name: frame.row(0, named=True) for name, frame in measured.items()})
+
+
+def _tiles(
+    tables: Snapshot, rows: pl.DataFrame, last: Recent, until: datetime | None, listed: list[Headline], lang: str
+) -> list[Row]:
+    """Some figures on the deliveries of the last 30 days."""
+    real = sent_to_readers(tables, rows)
+    elsewhere = len(recent(_all_real(tables), until)) - len(last.chosen)
+    notes = _not_in_figures(real, last.chosen, last.kept, lang)
+    if elsewhere > 0:
+        words = "{count} more has no page here", "{count} more have no page here"
+        notes.append(several(*words, elsewhere, lang))
     tiles: list[Row] = [
-        {
-            "name": say("Deliveries", lang),
-            "value": number(len(chosen), lang=lang),
-            "of": "",
-            "notes": _not_in_figures(real, chosen, kept, lang),
-        }
+        {"name": say("Deliveries", lang), "value": number(len(last.chosen), lang=lang), "of": "", "notes": notes}
     ]
-    labels = {tile.metric: tile.label for tile in listed}
-    for name, (frame, _) in together(tables, each, kept, list(labels)).items():
-        fact, metric = frame.row(0, named=True), METRICS[name]
+    for tile in listed:
+        if (fact := last.figures.get(tile.metric)) is None:
+            continue
+        name, metric = tile.metric, METRICS[tile.metric]
         part, whole = fact[str(metric.numerator)], fact[str(metric.denominator)]
         rate = figure(name, fact[name], lang, whole)
         title, value, of = say(metric.label, lang), rate, fraction(part, whole, lang)
         if name == "delivery_rate":
             title, value = say("Messages delivered", lang), figure("delivered", fact["delivered"], lang)
             of = _delivered(fact, rate, lang)
-        tiles.append({"name": labels[name] or title, "value": value, "of": of, "notes": []})
+        tiles.append({"name": tile.label or title, "value": value, "of": of, "notes": []})
     return tiles
 
 
+def _all_real(tables: Snapshot) -> pl.DataFrame:
+    """Every delivery that counts in totals, with or without pages: (delivery_id, launched_at)."""
+    return tables.scan("delivery").filter(~is_set_aside()).select("delivery_id", launched_at=planned_launch()).collect()
+
+
 def _finished(rows: pl.DataFrame, chosen: list[str]) -> list[str]:
-    is_finished = pl.col("state").is_null() | (pl.col("state") == FINISHED)
-    return rows.filter(pl.col("delivery_id").is_in(chosen), is_finished)["delivery_id"].to_list()
+    return rows.filter(pl.col("delivery_id").is_in(chosen), _is_finished())["delivery_id"].to_list()
+
+
+def _is_finished() -> pl.Expr:
+    return pl.col("state").is_null() | (pl.col("state") == FINISHED)
 
 
 def _compared_of(rows: pl.DataFrame, each: Figures, until: datetime | None) -> list[str]:
@@ -414,16 +452,15 @@ def _not_in_figures(rows: pl.DataFrame, chosen: list[str], kept: list[str], lang
     return notes
 
 
-def _finding(tables: Snapshot, rows: pl.DataFrame, each: Figures, until: datetime | None, lang: str) -> str:
+def _finding(last: Recent, before: Recent, lang: str) -> str:
     """Say what the deliveries of the last 30 days came to, beside those of the 30 before; "" without any."""
-    if until is None:
-        return ""
-    real, shown, words = sent_to_readers(tables, rows), TILES[1:], {}
-    for ending, last in (("", until), ("_before", until - timedelta(days=RECENT_DAYS))):
-        measured = together(tables, each, _compared_of(real, each, last), shown)
-        for name, (frame, _) in measured.items():
-            fact = frame.row(0, named=True)
-            words[name + ending] = figure(name, fact[name], lang, fact[str(METRICS[name].denominator)])
+    shown = TILES[1:]
+    words = {
+        name + ending: figure(name, fact[name], lang, fact[str(METRICS[name].denominator)])
+        for ending, of in (("", last), ("_before", before))
+        for name, fact in of.figures.items()
+        if name in shown
+    }
     if not set(shown) <= words.keys():
         return ""
     if len(words) < 2 * len(shown):
@@ -445,10 +482,9 @@ def _delivered(fact: Row, rate: str, lang: str) -> str:
 def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> Row:
     """Open and click rates over the last launches, as lines; nothing with fewer than two.
 
-    A delivery that is still being sent is left out: its rates are not yet what they will be.
+    A delivery that is not finished is left out, as of the figures above it.
     """
-    is_running = pl.col("state").is_in(RUNNING).fill_null(False)
-    launched = sent_to_readers(tables, dossiers.listed).filter(~is_running).drop_nulls("launched_at")
+    launched = sent_to_readers(tables, dossiers.listed).filter(_is_finished()).drop_nulls("launched_at")
     facts = launched.sort("launched_at", "delivery_id").tail(MOST_LAUNCHES).to_dicts()
     if len(facts) < 2:
         return {"trend": "", "trend_words": ""}
@@ -456,7 +492,7 @@ def _trend(tables: Snapshot, dossiers: Dossiers, each: Figures, lang: str) -> Ro
     rates = {name: [each[fact["delivery_id"]][name] for fact in facts] for name in names}
     lines = [(say(NAMES[name], lang), [row["value"] for row in rates[name]]) for name in names]
     tips = [[_tip(name, row, dossiers, lang) for row in rates[name]] for name in names]
-    days = [format_skeleton("MMMd", dossiers.day(fact["delivery_id"]), locale=lang) for fact in facts]
+    days = [format_date(dossiers.day(fact["delivery_id"]), "d MMM", locale=lang) for fact in facts]
     words = say(TREND, lang, count=number(len(facts), lang=lang))
     unknown = sorted({_short(row["why"], lang) for row in chain(*rates.values()) if row["why"]})
     gaps = say("n/a: a rate that cannot be known ({reasons})", lang, reasons=", ".join(unknown)) if unknown else ""

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from trackkit.errors import RequestError, did_you_mean
 from trackkit.language import said, say, translatable
-from trackkit.metrics import CURRENCY, METRICS, PURCHASES, bounds_of
+from trackkit.metrics import CURRENCY, METRICS, PURCHASES, bounds_of, part_of
 from trackkit.schema import FAILURE_TYPE_LABELS, FORMAT_LABELS, STATUS_LABELS
 from trackkit.show import data as page_data
 from trackkit.show.data import DataField
@@ -138,7 +138,7 @@ def label_of(name: str, lang: str = "en", labels: Labels | None = None) -> str:
 def value_cell(row: Mapping[str, Any], name: str, lang: str, decimals: int | None = None) -> Cell:
     """Show a count, an amount or an average; an average has its parts beneath. `decimals` as in `wording.figure`."""
     metric, value = METRICS[name], row[name]
-    if why := why_unseen(row, *metric.parents, name):
+    if why := why_unseen(row, *(part_of(row, name, part) for part in metric.parents), name):
         return unavailable(why, lang)
     if not metric.denominator:
         return unavailable(_why(row, name), lang) if value is None else figure(name, value, lang, None, decimals)
@@ -149,19 +149,20 @@ def rate_cell(
     row: Mapping[str, Any], top: str, bottom: str, lang: str, name: str | None = None, decimals: int | None = None
 ) -> Cell:
     """Show one metric of a row as a share of another, with both numbers; `name` is the metric of this rate, if any."""
-    if why := why_unseen(row, name or top, top, bottom):
+    if why := why_unseen(row, name or top, *(part_of(row, name or top, each) for each in (top, bottom))):
         return unavailable(why, lang)
     is_share = name is None or METRICS[name].is_rate
-    parts = fraction(row[top], row[bottom], lang, money=METRICS[top].unit == CURRENCY, is_share=is_share)
-    if row[top] is None or not row[bottom]:
-        is_known = row[top] is not None and row[bottom] is not None
-        why = "{denominator} is 0" if is_known else _why(row, top if row[top] is None else bottom)
+    part, whole = (row[part_of(row, name or top, each)] for each in (top, bottom))
+    parts = fraction(part, whole, lang, money=METRICS[top].unit == CURRENCY, is_share=is_share)
+    if part is None or not whole:
+        is_known = part is not None and whole is not None
+        why = "{denominator} is 0" if is_known else _why(row, top if part is None else bottom)
         return unavailable(why, lang, denominator=label_of(bottom, lang))
-    rate = row[name] if name else row[top] / row[bottom]
+    rate = row[name] if name else part / whole
     words = f"{label_of(top, lang)} / {label_of(bottom, lang)}"
-    shown = figure(name, rate, lang, row[bottom], decimals) if name else percent(rate, decimals, lang, row[bottom])
+    shown = figure(name, rate, lang, whole, decimals) if name else percent(rate, decimals, lang, whole)
     low, high = (row.get(bound) if name else None for bound in bounds_of(name or top))
-    return over(shown, parts, words) + bracketed(name or top, rate, low, high, row[bottom], lang, decimals)
+    return over(shown, parts, words) + bracketed(name or top, rate, low, high, whole, lang, decimals)
 
 
 def bracketed(
@@ -313,14 +314,20 @@ def metric_field(name: str, label: str) -> DataField:
 
 
 def metric_fields(names: Sequence[str], columns: Sequence[str], labels: Labels, lang: str) -> list[DataField]:
-    """Return the fields of metrics, each rate followed by those of its parts that a frame has."""
+    """Return the fields of metrics, each rate followed by those of its parts that a frame has.
+
+    A part that a frame counts over fewer deliveries for the rate (`metrics.part_of`) says of which rate it is.
+    """
     fields: dict[str, DataField] = {}
     for name in names:
         pair = (METRICS[name].numerator, METRICS[name].denominator)
         parts = [part for part in pair if part and part in columns]
-        for each in (name, *parts):
-            fields.setdefault(each, metric_field(each, labels.get(each) or label_of(each, lang)))
         words = labels.get(name) or label_of(name, lang)
+        for each in (name, *parts):
+            field, own = metric_field(each, labels.get(each) or label_of(each, lang)), part_of(columns, name, each)
+            if own != each:
+                field = DataField(own, say("{part}, for {rate}", lang, part=field.label, rate=words), field.kind)
+            fields.setdefault(own, field)
         fields |= {each.name: each for each in bound_fields(bounds_of(name), columns, words, lang)}
     return list(fields.values())
 

@@ -12,7 +12,7 @@ import polars as pl
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE, usual_spread
+from trackkit.metrics import BETTER, CURRENCY, METRICS, WORSE, part_of, usual_spread
 from trackkit.show import cells
 from trackkit.show.cells import BOUNDS, Block
 from trackkit.show.data import DataField, Kind, table_data
@@ -122,10 +122,11 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
 
-def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
+def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame, reach: pl.DataFrame | None = None) -> Block:
     """Say in a few sentences what a delivery came to: its state, opens and clicks beside what is usual, how fast.
 
-    In: the frames of `sending.pace` and of `curves.time_to_reach` with the share 0.5. What the template's `[lead]` has
+    In: the frames of `sending.pace` and of `curves.time_to_reach` with the share 0.5; of several deliveries that of
+    `several.reach`, so that it is said first how many people they reached. What the template's `[lead]` has
     no sentence for is not said.
 
     >>> page = tk.open_page("overview", store.snapshot(), delivery)
@@ -140,7 +141,8 @@ def lead(page: Headed, pace: pl.DataFrame, reached: pl.DataFrame) -> Block:
     if state["phase"] != "not started" and (opened["whole"] or 0) > 0:
         read = [*_reading(page, opened, clicked), *_speed(page, state, reached), *_compared(page)]
         sentences = [*read, *sentences] if state["outlook"] == "overdue" else [*sentences, *read]
-    return Block(Markup('<p class="tk-lead">{}</p>').format(" ".join(sentences)))
+    people = [] if reach is None else _people(page, reach.row(0, named=True))
+    return Block(Markup('<p class="tk-lead">{}</p>').format(" ".join([*people, *sentences])))
 
 
 def look(page: Headed, by_domain: pl.DataFrame) -> Block | None:
@@ -196,6 +198,7 @@ def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, 
             _parts(values, rows.get(COUNT_OF.get(name, "")), lang),
         )
     kind, words = ("", "") if silent and values["median"] is None else _against_usual(values, tile, lang)
+    words = words or _of_some(values, lang)
     return Markup(
         '<li class="tk-tile"><span class="tk-name">{}</span><strong{}>{}</strong><span class="tk-of">{}{}</span>'
         '<span class="tk-usual{}">{}</span>{}</li>'
@@ -269,6 +272,16 @@ def _against_usual(values: Row, tile: Any, lang: str) -> tuple[str, str]:
     return kind, say(DIFFERENT[is_higher, good], lang, difference=difference, count=count)
 
 
+def _of_some(values: Row, lang: str) -> str:
+    """Of how many deliveries a total is, where it cannot be known of all."""
+    if not values.get("unknown") or values["value"] is None:
+        return ""
+    counts = {"count": values["deliveries"], "unknown": values["unknown"]}
+    counts["known"] = counts["count"] - counts["unknown"]
+    shown = {name: number(count, lang=lang) for name, count in counts.items()}
+    return say("{known} of {count} deliveries; unknown in {unknown}", lang, **shown)
+
+
 def _difference(values: Row, lang: str) -> str:
     """A difference without its sign: in points for a rate, else as a share of what is usual."""
     size = abs(values["difference"])
@@ -332,6 +345,13 @@ def _fields(rows: Mapping[str, Row], lang: str) -> list[DataField]:
 
 
 # ---- the first sentences ----
+
+
+def _people(page: Headed, reach: Row) -> Iterator[str]:
+    """How many people several deliveries reached, each counted once."""
+    if reach["people"]:
+        counts = {name: number(reach[name], lang=page.lang) for name in ("messages", "people")}
+        yield from _said(page.template.lead.several, **counts)
 
 
 def _state(page: Headed, state: Row) -> Iterator[str]:
@@ -445,9 +465,9 @@ Fact = tuple[float, str, str]  # its weight, the report that shows more, a sente
 def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
     """Yield the domain that is furthest above its ceiling or below its floor, for each metric that has one."""
     for each in page.template.look:
-        part, whole = METRICS[each.metric].numerator, METRICS[each.metric].denominator
-        if not (part and whole and each.metric in by_domain.columns):
+        if not (METRICS[each.metric].denominator and each.metric in by_domain.columns):
             continue
+        part, whole = (part_of(by_domain.columns, each.metric, name) for name in METRICS[each.metric].parents)
         rate, rows = pl.col(each.metric), by_domain.filter(pl.col(whole) >= LEAST, pl.col("domain").is_not_null())
         if each.ceiling and each.above:
             over = rows.filter(pl.col(part) >= CASES, rate > each.ceiling).sort(rate, descending=True).head(1)
@@ -461,7 +481,7 @@ def _above(page: Headed, by_domain: pl.DataFrame) -> Iterator[Fact]:
 
 
 def _of_domain(values: Row, metric: str, limit: float, lang: str) -> dict[str, str]:
-    part, whole = METRICS[metric].parents
+    part, whole = (part_of(values, metric, name) for name in METRICS[metric].parents)
     return {
         "name": clipped(values["domain"], 60),
         "rate": percent(values[metric], lang=lang, of=values[whole]),

@@ -15,7 +15,7 @@ from babel.dates import format_date
 
 from trackkit.clock import CALLED
 from trackkit.language import say, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open, label_of
 from trackkit.show.charts import audience, canvas, maturity, overview, platform, sending, shapes, story, web
 from trackkit.show.charts.canvas import use_everywhere
@@ -167,14 +167,14 @@ def activity_columns(
     days: int | None = None,
     labels: Annotated[canvas.Labels | None, OneOf(SERIES)] = None,
     lang: str = "en",
-    launched: datetime | None = None,
+    launched: Sequence[datetime] = (),
 ) -> alt.LayerChart:
     """Draw what happened when, by the clock: a panel for each series, each on a scale of its own.
 
     In: the frame of `curves.activity` or `activities.activity_over_time` (`starts_at`, in the zone shown; `series`,
     `count`), in periods of `every` or shorter ones; what is within three days is drawn by the hour. The chart ends when
     95 % of the events have happened, at the latest after `days`, and says how many came later; if most came after
-    `days`, they are drawn in longer periods. A line marks the instant `launched`.
+    `days`, they are drawn in longer periods. Lines mark the instants `launched`.
 
     >>> activity = tk.curves.activity(store, delivery, every="24h")
     >>> activity_columns(activity, every="24h").to_dict()["description"]
@@ -382,7 +382,7 @@ def _lines(
         return {name: shapes.Mark(at, words[name], is_limit=True) for name, at in limits.items()}
     row = total.row(0, named=True)
     known = {name: row[name] for name in rates if row[name] is not None}
-    wholes = {name: row.get(METRICS[name].denominator or "") for name in known}
+    wholes = {name: row.get(part_of(row, name, METRICS[name].denominator or "")) for name in known}
     return {name: shapes.Mark(at, percent(at, lang=lang, of=wholes[name])) for name, at in known.items()}
 
 
@@ -420,14 +420,15 @@ def _rate_rows(
     floors: Mapping[str, float] | None,
 ) -> pl.DataFrame:
     """The rows of one rate; `over` is the rate in words where it is above its ceiling or below its floor."""
-    metric, ceiling, floor = METRICS[name], (ceilings or {}).get(name), (floors or {}).get(name)
+    ceiling, floor = (ceilings or {}).get(name), (floors or {}).get(name)
+    part, whole = (part_of(measured.columns, name, each) for each in METRICS[name].parents)
     over = [
         f"▲ {percent(rate, lang=lang, of=of)}"
         if ceiling and rate and rate > ceiling
         else f"▼ {percent(rate, lang=lang, of=of)}"
         if floor and rate is not None and rate < floor
         else None
-        for rate, of in measured.select(name, metric.denominator or name).rows()
+        for rate, of in measured.select(name, whole).rows()
     ]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),
@@ -435,8 +436,8 @@ def _rate_rows(
         name=pl.lit(label),
         place=pl.lit(place, pl.Int64),
         rate=name,
-        numerator=metric.numerator,
-        denominator=metric.denominator,
+        numerator=part,
+        denominator=whole,
         over=pl.Series(over, dtype=pl.String),
     )
 

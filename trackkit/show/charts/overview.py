@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from trackkit.language import said, say, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, part_of
 from trackkit.show.cells import OTHERS, RATES, UNKNOWN, OneOf, headline, is_open
 from trackkit.show.charts import canvas
 from trackkit.show.theme import theme
@@ -150,8 +150,8 @@ def domain_dots(
 
 def _dots_of(measured: pl.DataFrame, name: str, label: str, lang: str) -> pl.DataFrame:
     domain = pl.col("domain").cast(pl.String).replace({OTHERS: say(OTHERS, lang)}).fill_null(say(UNKNOWN, lang) + " ")
-    parts = {"numerator": str(METRICS[name].numerator), "denominator": str(METRICS[name].denominator)}
-    return measured.select(domain, name=pl.lit(label), rate=name, **{part: pl.col(of) for part, of in parts.items()})
+    part, whole = (part_of(measured.columns, name, each) for each in METRICS[name].parents)
+    return measured.select(domain, name=pl.lit(label), rate=name, numerator=part, denominator=whole)
 
 
 def _of_all(total: pl.DataFrame, names: canvas.Labels, series: canvas.Series) -> alt.Chart:

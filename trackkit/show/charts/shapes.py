@@ -13,7 +13,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from trackkit.language import say
+from trackkit.language import say, translatable
 from trackkit.show.charts import canvas, clock
 from trackkit.show.theme import theme
 from trackkit.show.wording import number, percent, with_share
@@ -26,8 +26,11 @@ ABOVE_NAMES = 20  # pixels from a plot to the words of its lines: on a phone the
 LANE, DOTS = 26, [170, 70, 50, 40]  # pixels from name to name, and the areas of dots: each shows on the one before
 BESIDE_DOTS = 26  # letters of a name beside dots
 NOTE_HEIGHT = 15  # pixels of a line above a plot
+MOST_LAUNCHES = 24  # lines in the width of a chart
 NEAR = timedelta(hours=1)  # from the launch to the first event
 SHAPES = ["circle", "diamond", "square", "triangle-up"]
+
+translatable(("Launch", "Launches"))
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,13 @@ class Mark:
 
 
 def panels(
-    plot: canvas.Plot, heads: Mapping[str, str], common: bool, lang: str, launched: datetime | None = None
+    plot: canvas.Plot, heads: Mapping[str, str], common: bool, lang: str, launched: Sequence[datetime] = ()
 ) -> alt.LayerChart:
     """Draw columns of several series, each in a panel of its own below its head; nothing is stacked.
 
     The plot's axis `y` names the column of the figures and how they are written; its series are the panels, from the
-    top down, with the words of `heads`. All panels have the same scale if `common`, else each its own. A line marks
-    the instant `launched`. Columns whose `is_whole` is false are paler.
+    top down, with the words of `heads`. All panels have the same scale if `common`, else each its own. Lines mark the
+    instants `launched`. Columns whose `is_whole` is false are paler.
     """
     assert isinstance(plot.y, canvas.Numbers) and plot.series
     names = [name for name in plot.series.names if name in set(plot.rows["name"])]
@@ -63,7 +66,7 @@ def panels(
         {"at": [len(names) - place - 0.17 for place in range(len(names))], "head": [heads[name] for name in names]},
         schema={"at": pl.Float64, "head": pl.String},
     )
-    lines = launch(launched, lang) if launched else []
+    lines = launches(launched, lang) if launched else []
     above = canvas.Picture(words).encode(x=alt.value(0), y="at:Q", text="head:N")
     heads_drawn = [above.mark_text(align="left", fontWeight=600, aria=False, **around) for around in (halo(), {})]
     chart: alt.LayerChart = canvas.layered(tall, drawn, beside=[*lines, *heads_drawn])
@@ -75,21 +78,27 @@ def halo() -> dict[str, Any]:
     return {"stroke": theme().light.panel, "strokeWidth": 5}
 
 
-def near(periods: pl.DataFrame, launched: datetime | None) -> datetime | None:
-    """Return the instant of the launch if it is near `periods` (`starts_at`), so that an axis can show both."""
-    if launched is None or periods.is_empty():
-        return None
+def near(periods: pl.DataFrame, launched: Sequence[datetime]) -> list[datetime]:
+    """Return the instants of launches that are near `periods` (`starts_at`), so that an axis can show both.
+
+    None of them where they are too many to be told apart.
+    """
+    if periods.is_empty():
+        return []
     first, last = periods.select(at=clock.instants(periods))["at"].sort()[[0, -1]]
-    return launched if first - max((last - first) / 10, NEAR) <= launched <= last + timedelta(days=1) else None
+    begin, end = first - max((last - first) / 10, NEAR), last + timedelta(days=1)
+    found = [at for at in sorted(set(launched)) if begin <= at <= end]
+    return found if len(found) <= MOST_LAUNCHES else []
 
 
-def launch(at: datetime, lang: str) -> list[alt.Chart]:
-    """Return a line at the launch, with its name above the panels."""
-    row = pl.DataFrame({"at": [round(at.timestamp() * 1_000)], "said": [say("Launch", lang)]})
-    base = canvas.Picture(row).encode(x="at:T")
-    rule = base.mark_rule(strokeDash=[2, 3], strokeWidth=1.5, aria=False)
-    words = base.mark_text(align="left", dx=-2, aria=False).encode(y=alt.value(-8), text="said:N")
-    return [rule, words]
+def launches(at: Sequence[datetime], lang: str) -> list[alt.Chart]:
+    """Return a line at each launch, the first one with their name above the panels."""
+    words = say("Launch" if len(at) == 1 else "Launches", lang)
+    rows = pl.DataFrame({"at": [round(each.timestamp() * 1_000) for each in at]})
+    rule = canvas.Picture(rows).mark_rule(strokeDash=[2, 3], strokeWidth=1.5, aria=False).encode(x="at:T")
+    first = canvas.Picture(rows.head(1).with_columns(said=pl.lit(words)))
+    named = first.mark_text(align="left", dx=-2, aria=False).encode(x="at:T", y=alt.value(-8), text="said:N")
+    return [rule, named]
 
 
 def _in_panels(rows: pl.DataFrame, value: str, names: Sequence[str], common: bool) -> pl.DataFrame:

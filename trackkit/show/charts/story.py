@@ -49,8 +49,8 @@ def act_timeline(
     )
     y = alt.Y("name:N", title=None, sort=lanes, axis=alt.Axis(grid=True, domain=False))
     dots = canvas.dots(plot, "count", area, opacity=0.75, stroke=theme().light.panel, strokeWidth=1).encode(y=y)
-    at = None if launched is None or drawn.is_empty() else shapes.near(drawn.rename({"at": "starts_at"}), launched)
-    return dots if at is None else canvas.layered(plot, dots, beside=shapes.launch(at, lang))
+    at = [] if launched is None else shapes.near(drawn.rename({"at": "starts_at"}), [launched])
+    return canvas.layered(plot, dots, beside=shapes.launches(at, lang)) if at else dots
 
 
 def _since(acts: pl.DataFrame, launched: datetime, lang: str) -> tuple[pl.DataFrame, str]:

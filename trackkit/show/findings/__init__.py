@@ -21,7 +21,7 @@ from trackkit.show.findings.activity import (
 )
 from trackkit.show.findings.audience import leads, most_used, most_used_version, on_mobiles
 from trackkit.show.findings.bounces import fails_most, invalid_addresses
-from trackkit.show.findings.comparison import clicked_most, together, unlike_before
+from trackkit.show.findings.comparison import clicked_most, sold_most, together, unlike_before
 from trackkit.show.findings.finding import LEAST, Finding
 from trackkit.show.findings.groups import (
     above,
@@ -141,6 +141,7 @@ __all__ = [
     "scanned",
     "sent_within",
     "shown_of",
+    "sold_most",
     "stands_out",
     "statuses_counted",
     "strongest_in_message",

@@ -7,7 +7,7 @@ import polars as pl
 from trackkit.language import say, several, translatable
 from trackkit.show.cells import label_of, require
 from trackkit.show.findings.finding import LEAST, LONGEST, Finding
-from trackkit.show.wording import clipped, percent
+from trackkit.show.wording import clipped, number, percent
 
 # Which delivery has most and least, by the rate, whether two share the first place, and whether some are not finished.
 _MOST_AND_LEAST: Mapping[str, str] = translatable(
@@ -60,6 +60,30 @@ def clicked_most(
     'Clicked most: “7471196”, 10.5%; least: “7471122”, 3.7%'
     """
     return _most_and_least(rows, clicked, "recipient_click_rate", lang, unfinished)
+
+
+def sold_most(rows: pl.DataFrame, total: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say which of several deliveries sold most, and how much of all; None below 30 sales, or if two sold as much.
+
+    In: the two frames of `several.side_by_side`, with `sales` and `sales_amount`.
+
+    >>> rows = pl.DataFrame({"delivery": ["A", "B"], "sales": [20, 20], "sales_amount": [75.0, 25.0]})
+    >>> sold_most(rows, rows.select(pl.col("sales", "sales_amount").sum())).text
+    '“A” sold most: 75.00 of 100.00 (75.0%)'
+    """
+    require(["sales", "sales_amount"], total.columns)
+    sales, whole = total.select("sales", "sales_amount").row(0)
+    ranked = rows.drop_nulls("sales_amount").sort("sales_amount", descending=True)
+    amounts = ranked["sales_amount"].to_list()
+    if (sales or 0) < LEAST or not whole or len(amounts) < 2 or amounts[0] == amounts[1]:
+        return None
+    words = {
+        "name": clipped(ranked["delivery"][0], LONGEST),
+        "amount": number(amounts[0], 2, lang),
+        "whole": number(whole, 2, lang),
+        "share": percent(amounts[0] / whole, lang=lang, of=sales),
+    }
+    return Finding(say("“{name}” sold most: {amount} of {whole} ({share})", lang, **words))
 
 
 def unlike_before(compared: pl.DataFrame, lang: str = "en") -> Finding | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import polars as pl
 
 from trackkit.language import say, translatable
-from trackkit.metrics import METRICS, beyond_chance
+from trackkit.metrics import METRICS, beyond_chance, part_of
 from trackkit.show.cells import OTHERS, RATES, Labels, label_of, require, spoken
 from trackkit.show.findings.finding import CASES, LEAST, LONGEST, Finding
 from trackkit.show.wording import clipped, number, percent, round_percent
@@ -288,7 +288,7 @@ def _extreme(
 
 def _groups(rows: pl.DataFrame, column: str, metric: str) -> pl.DataFrame:
     """The groups that are large enough, by falling rate: `name`, `rate`, `part`, `whole`."""
-    part, whole = METRICS[metric].parents
+    part, whole = (part_of(rows.columns, metric, each) for each in METRICS[metric].parents)
     require([column, metric, part, whole], rows.columns)
     name = pl.col(column).cast(pl.String)
     is_added = pl.col("row").cast(pl.String).is_in(ADDED_ROWS) if "row" in rows.columns else pl.lit(False)

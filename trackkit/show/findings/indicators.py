@@ -6,6 +6,7 @@ import polars as pl
 
 from trackkit.definition_sets import QUESTION_LABELS
 from trackkit.language import say, several, translatable
+from trackkit.metrics import part_of
 from trackkit.show.cells import require
 from trackkit.show.findings.finding import LEAST, Finding, share_of
 from trackkit.show.wording import number, percent
@@ -113,7 +114,8 @@ def opted_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     >>> opted_out(tk.measure(store, ["unsubscribe_clicks", "unsubscribed_recipients", "delivered"], by=[])).text
     '2 of 260 recipients opted out (0.8%)'
     """
-    part, whole = measured.select("unsubscribed_recipients", "delivered").row(0)
+    delivered = part_of(measured.columns, "unsubscribed_recipients", "delivered")
+    part, whole = measured.select("unsubscribed_recipients", delivered).row(0)
     return share_of(say("{part} of {whole} recipients opted out ({rate})", lang), part, whole, lang)
 
 

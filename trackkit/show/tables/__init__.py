@@ -13,7 +13,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of
+from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of, part_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
 from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
@@ -139,7 +139,8 @@ def _metric_data(
     for name in metrics:
         metric = METRICS[name]
         top, bottom = metric.numerator or name, metric.denominator or over
-        parts = (row.get(top), row.get(bottom)) if bottom and bottom != name else (None, None)
+        own = [row.get(part_of(row, name, each)) for each in (top, bottom) if each]
+        parts = tuple(own) if bottom and bottom != name else (None, None)
         share = row[name] if metric.is_rate else cells.ratio(*parts) if not metric.denominator else None
         values = (labels.get(name, cells.label_of(name, lang)), None if metric.is_rate else row[name], share, *parts)
         rows.append(dict(zip(METRIC_PARTS, values, strict=True)) | bounded[name])
@@ -253,24 +254,26 @@ def largest(measured: pl.DataFrame, by: str, top: int) -> pl.DataFrame:
     >>> largest(by_domain, "domain", 2).rows()
     [('mail.example', 21), ('inbox.example', 10), ('Others', 51)]
     """
-    counts = [name for name in measured.columns if name in METRICS and not METRICS[name].denominator]
+    counted = {name: name.partition(" of ")[0] for name in measured.columns}  # "delivered of open_rate" is a part
+    counts = [name for name, count in counted.items() if count in METRICS and not METRICS[count].denominator]
     ranked = measured.sort(counts[0], descending=True, nulls_last=True, maintain_order=True)
     if ranked.height <= top + 1:
         return ranked
-    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_sum(name) for name in counts))
-    others = sums.with_columns(_quotient(name) for name in measured.columns if name in METRICS and name not in counts)
+    sums = ranked.slice(top).select(pl.lit(cells.OTHERS).alias(by), *(_sum(name, counted[name]) for name in counts))
+    rates = [name for name in measured.columns if name in METRICS and name not in counts]
+    others = sums.with_columns(_quotient(name, counts) for name in rates)
     return pl.concat([ranked.head(top), others.select(measured.columns)], how="vertical_relaxed")
 
 
-def _sum(name: str) -> pl.Expr:
+def _sum(name: str, count: str) -> pl.Expr:
     values = pl.col(name)
-    is_known = (values.count() > 0) if METRICS[name].unit != PEOPLE else pl.lit(False)
+    is_known = (values.count() > 0) if METRICS[count].unit != PEOPLE else pl.lit(False)
     return pl.when(is_known).then(values.sum()).alias(name)
 
 
-def _quotient(name: str) -> pl.Expr:
-    bottom = pl.col(METRICS[name].denominator or name)
-    return pl.when(bottom > 0).then(pl.col(METRICS[name].numerator or name) / bottom).alias(name)
+def _quotient(name: str, columns: Sequence[str]) -> pl.Expr:
+    top, bottom = (pl.col(part_of(columns, name, part)) for part in METRICS[name].parents)
+    return pl.when(bottom > 0).then(top / bottom).alias(name)
 
 
 def share_table(

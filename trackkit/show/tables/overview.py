@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from trackkit.language import said, say, translatable
 from trackkit.metrics import METRICS
-from trackkit.show.cells import Cell, bar, label_of, over, unavailable
+from trackkit.show.cells import Cell, bar, fraction, label_of, over, unavailable
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.definitions import marked
 from trackkit.show.wording import number, percent
@@ -137,6 +137,8 @@ def forecast_table(forecast: pl.DataFrame, lang: str = "en") -> GT | None:
 def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
     """Show how far the messages came: one row per step, all bars on one scale. In: the frame of `overview.funnel`.
 
+    A share has its parts beside it where they are of some deliveries alone.
+
     >>> table = funnel_table(tk.overview.funnel(store, delivery))
     >>> [each["label"] for each in table.data["columns"]]
     ['Step', 'Messages', 'Of the step before']
@@ -151,13 +153,18 @@ def funnel_table(funnel: pl.DataFrame, lang: str = "en") -> GT:
             return unavailable(row["why"] or UNKNOWN_STEP, lang)
         return number(row["count"], lang=lang)
 
-    of_first = funnel.with_columns(bar=pl.when(pl.col("first") > 0).then(pl.col("count") / pl.col("first")))
+    of_first = pl.when(pl.col("first") > 0).then(pl.col("count") / pl.col("first"))
+    steps = funnel.with_columns(earlier=pl.col("count").shift(), bar=of_first)
 
     def share(row: Mapping[str, Any]) -> Cell:
-        return "" if row["share"] is None else percent(row["share"], lang=lang, of=row["before"])
+        if row["share"] is None:
+            return ""
+        shown = percent(row["share"], lang=lang, of=row["before"])
+        is_plain = (row["part"], row["before"]) == (row["count"], row["earlier"])
+        return shown if is_plain else over(shown, fraction(row["part"], row["before"], lang))
 
     drawn = {"step": step, "count": count, "bar": lambda row: bar(row, "bar", "1"), "share": share}
-    return column_table(of_first, FUNNEL, ["step", "bar", "count", "share"], lang=lang, own=drawn)
+    return column_table(steps, FUNNEL, ["step", "bar", "count", "share"], lang=lang, own=drawn)
 
 
 def message_link_table(links: pl.DataFrame, lang: str = "en") -> GT | None:

@@ -8,7 +8,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import say, several, translatable
-from trackkit.metrics import METRICS
+from trackkit.metrics import METRICS, bounds_of
 from trackkit.show import cells
 from trackkit.show.cells import Block, Cell, Labels, OneOf
 from trackkit.show.columns import (
@@ -31,7 +31,6 @@ __all__ = [
     "comparison_table",
     "departures_table",
     "network_table",
-    "opens_known_note",
     "progress_table",
     "sharing_figures",
     "subscription_figures",
@@ -287,34 +286,6 @@ def departures_table(
     return column_table(named, SERVICES, shown, labels, lang, own)
 
 
-def opens_known_note(known: pl.DataFrame, lang: str = "en") -> Block:
-    """Say how much of what was delivered is in deliveries whose opens cannot be known, and the rate without them.
-
-    In: the frame of `several.opens_known`; nothing if all are known, or none is.
-
-    >>> opens_known_note(tk.several.opens_known(store, ["7471048", "7471122"])).html.striptags()
-    'Opened: 81 of these were delivered in 1 delivery whose opens cannot be known. Of the deliveries whose opens are
-    known: 31.71% (26 of 82).'
-    """
-    opened, delivered, open_rate, unknown, unknown_delivered = known.row(0)
-    if not unknown or open_rate is None:
-        return Block(Markup(""))
-    shown = {"unique_opens": opened, "delivered": delivered, "unknown_delivered": unknown_delivered}
-    counts = {name: number(value, lang=lang) for name, value in shown.items()}
-    rate = percent(open_rate, 2, lang)
-    words = several(
-        "Opened: {unknown_delivered} of these were delivered in {count} delivery whose opens cannot be known. "
-        "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
-        "Opened: {unknown_delivered} of these were delivered in {count} deliveries whose opens cannot be known. "
-        "Of the deliveries whose opens are known: {rate} ({unique_opens} of {delivered}).",
-        unknown,
-        lang,
-        rate=rate,
-        **counts,
-    )
-    return Block(Markup('<p class="words tk-known">{}</p>').format(words))
-
-
 def comparison_table(
     rows: pl.DataFrame,
     total: pl.DataFrame,
@@ -325,8 +296,9 @@ def comparison_table(
 ) -> GT:
     """Show metrics of several deliveries, one row each with its launch date, then all of them together.
 
-    In: the two frames of `several.side_by_side`. Each rate stands over its numerator / denominator; the total says why
-    a metric is unknown everywhere. Raises RequestError for a metric that is not there.
+    In: the two frames of `several.side_by_side`, or some of its rows and the metrics of all. Each rate stands over its
+    numerator / denominator; the total says why a metric is unknown everywhere. Raises RequestError for a metric that is
+    not there.
 
     >>> both = tk.several.side_by_side(store, ["delivered", "open_rate"])
     >>> table = comparison_table(both.rows, both.total, ["delivered", "open_rate"])
@@ -335,11 +307,12 @@ def comparison_table(
     """
     words = {name: cells.label_of(name, lang) for name in metrics} | {"delivery": cells.headline("delivery", lang)}
     words |= dict(labels or {})
-    total_row = cells.only_row(total, metrics)
+    bounds = [bound for name in metrics for bound in bounds_of(name) if bound not in rows.columns]
+    total_row = cells.only_row(total.drop(bounds, strict=False), metrics)
     known = [name for name in metrics if total_row[name] is not None]
     shown: list[dict[str, Cell]] = [
         {"delivery": _delivery(row, instant(row["launched_at"], timezone, lang=lang))}
-        | {name: cells.value_cell(row, name, lang) if name in known else bare(NOT_AVAILABLE, lang) for name in metrics}
+        | _figures_of(row, metrics, known, lang)
         for row in rows.iter_rows(named=True)
     ]
     name = cells.bold(say(cells.TOTAL, lang))
@@ -349,14 +322,30 @@ def comparison_table(
     return cells.presented(shown, {"delivery": words["delivery"], **headings}, metrics, data)
 
 
+def _figures_of(row: Mapping[str, Any], metrics: Sequence[str], known: Sequence[str], lang: str) -> dict[str, Cell]:
+    """The figures of one delivery; why some are unknown is written once, and shows on hover where it is repeated."""
+    reasons = {name: cells.why_unseen(row, name) for name in metrics}
+    first = {why: name for name, why in reversed(reasons.items()) if why}
+    return {
+        name: bare(NOT_AVAILABLE, lang)
+        if name not in known
+        else cells.briefly(why, lang)
+        if why and first[why] != name
+        else cells.value_cell(row, name, lang)
+        for name, why in reasons.items()
+    }
+
+
 def _comparison_data(
     rows: pl.DataFrame, total: Mapping[str, Any], metrics: Sequence[str], words: Labels, lang: str
 ) -> dict[str, Any]:
     fields = [
         DataField("delivery", words["delivery"], "text"),
         DataField("launched_at", cells.headline("launched_at", lang), "instant"),
-        *cells.metric_fields(metrics, rows.columns, words, lang),
+        *cells.metric_fields(metrics, list(total), words, lang),
     ]
+    own = {field.name: field.name.partition(" of ")[0] for field in fields if field.name not in rows.columns}
+    rows = rows.with_columns(pl.col(part).alias(name) for name, part in own.items())  # of one delivery they are alike
     last = dict(total) | {"delivery": say(cells.TOTAL, lang), "launched_at": None}
     return table_data("deliveries", fields, [*rows.iter_rows(named=True), last])
 
@@ -365,5 +354,6 @@ def _delivery(row: Mapping[str, Any], launched: str) -> Markup:
     """The name of a delivery, which a run lets lead to its Overview, and its launch."""
     link = Markup('<a data-report="overview" data-delivery="{}">{}</a>')
     name = link.format(row["delivery_id"], short(row["delivery"], 60))
-    wide = Markup('<span style="display:inline-block;min-width:15em">{}</span><span class="tk-of">{}</span>')
-    return wide.format(name, launched)
+    style = "display:inline-block;min-width:13em;overflow-wrap:anywhere"
+    wide = Markup('<span style="{}">{}</span><span class="tk-of">{}</span>')
+    return wide.format(style, name, launched)

@@ -49,6 +49,15 @@ OUTCOMES = (
 )
 FOUND_BY = translatable({"cookie": "the cookie", "application": "the web application", "nothing": ""})
 
+TIED_PAGES: Mapping[bool, str] = translatable(  # by whether they are of one delivery
+    {
+        True: "{whole} pages name this delivery, and the figures above count all of them. The cards below count the "
+        "{part} that are tied to one of its messages; the other {rest} cannot be.",
+        False: "{whole} pages name these deliveries, and the figures above count all of them. The cards below count "
+        "the {part} that are tied to one of their messages; the other {rest} cannot be.",
+    }
+)
+
 
 def _rate(heading: str, top: str, bottom: str) -> TableColumn:
     return TableColumn(heading, "share", (top, bottom), NO_RATE)
@@ -134,10 +143,11 @@ def attribution_table(
     return Block(Markup('<p class="words">{}</p>').format(beside) if loose else Markup(""))
 
 
-def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> Block | None:
+def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en", is_one: bool = True) -> Block | None:
     """Say of how many of the pages that name a delivery its other figures are; None if they are of all, or unknown.
 
-    In: two frames of `measure` with one row and `web_visits`: of all, and of the visits tied to the delivery.
+    In: two frames of `measure` with one row and `web_visits`: of all, and of the visits tied to the delivery, or to
+    several where it `is_one` not.
 
     >>> total, counted = (tk.measure(store, "web_visits", by=[]) for _ in range(2))
     >>> tied_pages(total, counted) is None
@@ -147,8 +157,7 @@ def tied_pages(total: pl.DataFrame, counted: pl.DataFrame, lang: str = "en") -> 
     if whole is None or part is None or whole == part:
         return None
     words = say(
-        "{whole} pages name this delivery, and the figures above count all of them. The cards below count the {part} "
-        "that are tied to one of its messages; the other {rest} cannot be.",
+        TIED_PAGES[is_one],
         lang,
         whole=number(whole, lang=lang),
         part=number(part, lang=lang),
