@@ -12,7 +12,7 @@ import trackkit as tk
 from trackkit.engine.selection import of_people
 from trackkit.errors import RequestError
 from trackkit.report import common
-from trackkit.report.page import PEOPLE_ALONE, UNTOLD_WHO
+from trackkit.report.header import PEOPLE_ALONE, UNTOLD_WHO
 from trackkit.runs.due import run
 from trackkit.runs.manifest import Manifest
 from trackkit.show.wording import number

@@ -186,6 +186,9 @@ def every_launch(tables: Measurable, delivery: Deliveries = None) -> list[dateti
     """Return when each of some deliveries was launched, as `launched` does, the first one first; undated ones are none.
 
     Raises RequestError for an unknown delivery.
+
+    >>> [str(at) for at in every_launch(store, ["7471048", "7471122"])]
+    ['2026-11-01 17:00:00+00:00', '2026-11-08 17:00:01+00:00']
     """
     at: list[datetime] = launches(tables, asked_about(tables, delivery))["launched_at"].sort().to_list()
     return at

@@ -96,7 +96,7 @@ def provenance(
 
     >>> from trackkit.engine.snapshot import Snapshot
     >>> hits = {"delivery_id": ["7"] * 2, "message_id": ["a", "b"], "is_seed": [False, True]}
-    >>> events = pl.LazyFrame({**hits, "event_type": ["clicked"] * 2})
+    >>> events = pl.LazyFrame({**hits, "event_type": ["clicked"] * 2, "source": ["adobe_export"] * 2})
     >>> traced = provenance(Snapshot({"event": events}), "unique_clicks")
     >>> traced["figures"]["unique_clicks"]["value"], traced["rows"]["event"]["left_out"]
     (1, {'control_addresses': 1})

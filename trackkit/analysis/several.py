@@ -107,6 +107,9 @@ def reach(tables: Measurable, deliveries: Sequence[str]) -> pl.DataFrame:
 
     Columns: `messages`, those delivered to addresses that are no control addresses; `people`, the recipients among
     them, null where any message names none or retention removed messages.
+
+    >>> reach(store, ["7471048", "7471122"]).row(0)
+    (163, 102)
     """
     sent = of_deliveries(tables, "message", deliveries).filter(pl.col("status") == "delivered", is_public())
     recipient = pl.col("recipient_id")
