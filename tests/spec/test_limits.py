@@ -230,7 +230,7 @@ def test_a_report_knows_which_sections_read_which_tables():
         "What each rule leaves",
         "Sharing to social networks",
         "Delivery statistics",
-        "The same delivery under each sender's definitions",
+        "Under each sender's definitions",
         "Complaints, and who tells them",
         "Domains unlike the others",
     ]

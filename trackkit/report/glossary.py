@@ -24,7 +24,7 @@ SUBJECTS = translatable(
         "opens": "Opens",
         "clicks": "Clicks",
         "refusals": "Opt-outs and complaints",
-        "site": "Site and sales",
+        "site": "Site & sales",
         "others": "Definitions of other senders",
     }
 )
