@@ -4,7 +4,7 @@ The header says what the report is about, how far the data goes, and what its fi
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -65,6 +65,7 @@ PART_WORDS = translatable(
     }
 )
 MIME = "application/vnd.trackkit.header+json"
+LONGEST_CURRENCY = 12  # letters: a code, or what an amount says instead
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Page:
     lang: str = "en"
     usual: pl.DataFrame | None = None  # the headline figures, if they were handed to this process
     scope: Scope | None = None  # of a report on several
+    currency: str = ""  # that of all amounts; empty without amounts, and where they are in several
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -238,7 +240,7 @@ def open_page(
     header = header if delivery or recipient or over else _titled(header, words.title)
     header = _with_limits(header, limits, zone, lang, shared.quality)
     page = Page(tables, words, header, delivery or None, recipient or None, zone, ids, lang, shared.usual, over)
-    return _with_figures(page)
+    return _with_figures(replace(page, currency=_currency(shared.limits)))
 
 
 def of_delivery(words: Template, tables: Snapshot, delivery: str) -> Template:
@@ -255,6 +257,12 @@ def _with_figures(page: Page) -> Page:
         return page
     figures = page.headline(page.template.asked).select("metric", "value").rows()
     return replace(page, header=replace(page.header, figures=dict(figures)))
+
+
+def _currency(limits: Iterable[caveats.Caveat]) -> str:
+    """The one currency that the caveats name, as it can be shown, or an empty text."""
+    names = [each.concerns[0] for each in limits if each.limit in ("currency", "currency_taken")]
+    return clipped(names[0], LONGEST_CURRENCY) if names else ""
 
 
 def asked_scope(tables: Snapshot, delivery: str, scope: str) -> Scope | None:

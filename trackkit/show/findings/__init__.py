@@ -36,6 +36,7 @@ from trackkit.show.findings.groups import (
 )
 from trackkit.show.findings.indicators import (
     above_average,
+    clicked_of_reacted,
     clicked_times,
     definitions_apart,
     furthest,
@@ -89,6 +90,7 @@ __all__ = [
     "busiest_start",
     "by_people",
     "clicked_most",
+    "clicked_of_reacted",
     "clicked_times",
     "counted_of",
     "counters_differ",

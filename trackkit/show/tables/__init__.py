@@ -13,7 +13,7 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of
+from trackkit.metrics import BREAKDOWNS, CURRENCY, METRICS, PEOPLE, bounds_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
 from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
@@ -102,19 +102,28 @@ def metric_table(
     labels: Annotated[Labels | None, OneOf(METRICS, [LABEL])] = None,
     lang: str = "en",
     decimals: int | None = None,
+    currency: str = "",
 ) -> GT:
     """Show metrics one below the other: label, value, rate beside its numerator / denominator.
 
     In: a frame of `measure` with one row that holds `metrics` and, if given, `over`: every count is also shown as a
     share of that metric, as the platform does ("every rate / Success"). The label "label" is the heading of the
-    labels. `decimals`, if given, are those of rates, amounts and averages. Raises RequestError for another frame.
+    labels. `decimals`, if given, are those of rates, amounts and averages; `currency`, if given, stands behind the
+    names of amounts. Raises RequestError for another frame.
     """
+    labels = _with_currency(metrics, labels or {}, currency, lang)
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
-    rows = [_metric_cells(row, name, over, labels or {}, lang, decimals) for name in metrics]
+    rows = [_metric_cells(row, name, over, labels, lang, decimals) for name in metrics]
     words = said(METRIC_WORDS, lang)
-    words[LABEL] = (labels or {}).get(LABEL, words[LABEL])
+    words[LABEL] = labels.get(LABEL, words[LABEL])
     shown = {name: heading for name, heading in words.items() if any(row[name] for row in rows)}
-    return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels or {}, lang))
+    return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels, lang))
+
+
+def _with_currency(metrics: Sequence[str], labels: Labels, currency: str, lang: str) -> Labels:
+    """The labels, those of amounts with their currency."""
+    money = [name for name in metrics if currency and METRICS[name].unit == CURRENCY]
+    return {**labels, **{name: f"{labels.get(name, cells.label_of(name, lang))} ({currency})" for name in money}}
 
 
 def _metric_data(
