@@ -44,6 +44,7 @@ class Page:
     lang: str = "en"
     timezone: str = "UTC"
     delivery: str | None = "7"
+    currency: str = ""
 
     @property
     def template(self) -> Template:

@@ -242,6 +242,8 @@ def _amount_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Cave
         yield Caveat("currency_taken", hits["unnamed"], hits["amounts"], concerns=names)
     elif names:
         yield Caveat("currency", concerns=names)
+    elif hits["amounts"]:
+        yield Caveat("currency_unnamed", hits["amounts"])
     if tables.has("web_event"):
         yield from _if_any("unknown_amounts", hits["purchases"] - hits["amounts"], hits["purchases"])
 

@@ -84,6 +84,7 @@ SENTENCES: Mapping[str, str] = translatable(
         "averages over more than one are unknown.",
         "currency_taken": "Amounts that name no currency: {count} of {total}. They are taken to be in {currencies}.",
         "currency": "Amounts are in {currencies}.",
+        "currency_unnamed": "Amounts that name no currency: {count}, all of them. Which one they are in is unknown.",
         "unknown_amounts": "Purchases of unknown amount: {count} of {total}. They are in no amount and no average.",
         "refused_visits": "Pages of the site displayed by visitors who refused web tracking, left out of every figure "
         "of the site: {count} of {total}.",

@@ -20,6 +20,7 @@ from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
+from trackkit.show.findings.finding import CASES
 from trackkit.show.naming import SERIES
 from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.message import link_mark, message
@@ -203,10 +204,10 @@ class Limits:
     ceilings: Mapping[str, float]
     floors: Mapping[str, float]
 
-    def broken(self, name: str, rate: float | None, lang: str) -> str:
-        """Say which limit a rate breaks; "" if it keeps to both, or is unknown."""
-        ceiling, floor = self.ceilings.get(name), self.floors.get(name)
-        if rate is not None and ceiling is not None and rate > ceiling:
+    def broken(self, name: str, row: Mapping[str, Any], lang: str) -> str:
+        """Say which limit a rate breaks; "" if it keeps to both, is unknown, or is above by less than three cases."""
+        rate, ceiling, floor = row[name], self.ceilings.get(name), self.floors.get(name)
+        if rate is not None and ceiling is not None and rate > ceiling and row[METRICS[name].parents[0]] >= CASES:
             return "▲ " + say("above {ceiling}", lang, ceiling=round_percent(ceiling, lang))
         if rate is not None and floor is not None and rate < floor:
             return "▼ " + say("below {floor}", lang, floor=round_percent(floor, lang))
@@ -232,7 +233,7 @@ def _group_cells(
         else cells.value_cell(row, name, lang, decimals)
         for name in metrics
     }
-    beyond = {name: words for name in metrics if (words := limits.broken(name, row[name], lang))}
+    beyond = {name: words for name in metrics if (words := limits.broken(name, row, lang))}
     return shown | {name: _marked(shown[name], words) for name, words in beyond.items()}
 
 

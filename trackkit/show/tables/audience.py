@@ -94,7 +94,7 @@ def undelivered(kinds: pl.DataFrame, breakdown: pl.DataFrame, lang: str = "en") 
     if silent is None or reached is None or kinds["recipients"][0] == reached - silent:
         return None
     words = {"count": number(kinds["recipients"][0] - reached + silent, lang=lang)}
-    return Block(Markup('<p class="words">{}</p>').format(say(UNDELIVERED, lang, **words)))
+    return Block(Markup('<p class="tk-after">{}</p>').format(say(UNDELIVERED, lang, **words)))
 
 
 def name_table(
