@@ -19,6 +19,7 @@ from trackkit.show.findings import (
     busiest_start,
     by_people,
     clicked_most,
+    clicked_of_reacted,
     clicked_times,
     counted_of,
     fails_most,
@@ -47,6 +48,7 @@ from trackkit.show.findings import (
     most_shared_on,
     most_tagged,
     most_used,
+    of_all_links,
     on_mobiles,
     opened_between,
     opened_of,
@@ -313,6 +315,7 @@ def test_what_one_recipient_did() -> None:
 def test_pages_sales_and_paths() -> None:
     measured = pl.DataFrame({"web_visits": [448], "sales": [1], "sales_amount": [45.5]})
     assert text(pages_and_sales(measured)) == "448 pages displayed, 1 sale worth 45.50"
+    assert text(pages_and_sales(measured, "en", "EUR")) == "448 pages displayed, 1 sale worth 45.50 EUR"
     assert pages_and_sales(measured.with_columns(sales_amount=None)) is None
     path = {"web_application": ["Quiz"], "goal": "won"}
     begun = pl.DataFrame(path | {"started": 40})
@@ -401,8 +404,15 @@ def test_the_busiest_time_is_said_of_a_series_that_is_there() -> None:
 
 def test_a_list_that_is_cut_says_of_how_many() -> None:
     rows = pl.DataFrame({"label": ["a", "b"]})
-    assert text(listed(rows, 3_320)) == "The first 2 of 3,320 hits" and listed(rows, 2) is None
-    assert text(listed(rows, 5, "en", "messages", 9)) == "5 of 9 messages, as asked for; here are the first 2"
+    assert text(listed(rows, 3_320)) == "The newest 2 of 3,320 hits" and listed(rows, 2) is None
+    for order, said in (
+        ("-status_at", "The 2 of 5 messages whose status changed last"),
+        ("status_at,domain", "The 2 of 5 messages whose status changed first"),
+        ("domain,-status_at", "2 of 5 messages, the first in the order asked for"),
+    ):
+        assert text(listed(rows, 5, "en", "messages", order=order)) == said
+        assert text(listed(rows, 5, "en", "messages", 9, order)) == f"5 of 9 messages, as asked for · {said}"
+    assert text(listed(rows, 5, "en", "recipients")) == "2 of 5 recipients left out, in the order of the rules"
     assert text(listed(rows, 2, "pt_BR", "messages", 9)) == "2 de 9 mensagens, conforme pedido"
 
 
@@ -467,7 +477,7 @@ def test_how_fast_it_was_sent() -> None:
         }
     )
     throughput = throughput.cast({"bits_per_second": pl.Float64})
-    assert text(fastest(throughput)) == "Busiest minute: 11 messages (Sun, 2026-11-08 17:01)"
+    assert text(fastest(throughput)) == "Busiest minute: 11 messages, 660 an hour (Sun, 2026-11-08 17:01)"
     assert fastest(throughput, "bits_per_second") is None and fastest(throughput.clear()) is None
 
 
@@ -482,6 +492,11 @@ def test_opens_on_known_devices_and_clicks_beside_the_average() -> None:
     assert text(above_average(alone)) == "303 of the estimated 1,260 who opened clicked (24.0%)"
     assert text(clicked_times(one(unique_clicks=303, total_clicks=807))) == "303 recipients clicked 807 times"
     assert clicked_times(one(unique_clicks=0, total_clicks=0)) is None
+    in_message, every = (pl.DataFrame({"clicks": [9, total], "total": total}) for total in (229, 339))
+    assert text(of_all_links(in_message, every)) == "229 of 339 clicks were on links of the message (67.6%)"
+    kinds = pl.DataFrame({"recipients": [1_168, 303, 29]})
+    assert text(clicked_of_reacted(kinds)) == "303 of 1,168 who reacted clicked (25.9%)"
+    assert clicked_of_reacted(kinds.with_columns(recipients=pl.lit(None, pl.Int64))) is None
 
 
 def test_when_most_clicks_came() -> None:
@@ -536,15 +551,16 @@ def test_what_is_said_of_machines_and_of_people() -> None:
     assert text(opened_between(band.with_columns(rate_high=0.31))) == "31.0% opened, machines aside"
     assert opened_between(band.with_columns(rate_low=pl.lit(None, pl.Float64))) is None
     clicks = pl.DataFrame({"clicks": [25], "people_clicks": [6]})
-    assert text(opted_out_by_people(clicks)) == "6 of 25 clicks on opt-out links are people's"
+    assert text(opted_out_by_people(clicks)) == "People made 6 of 25 clicks on opt-out links (24.0%)"
     assert opted_out_by_people(clicks.clear()) is None
     assert opted_out_by_people(clicks.with_columns(people_clicks=None)) is None
     funnel = pl.DataFrame({"openers": [40, 35, 30], "clickers": [9, 9, 8]})
     assert text(left_by_rules(funnel)) == "The rules leave 30 of 40 who opened, and 8 of 9 who clicked"
     assert left_by_rules(funnel.with_columns(openers=None)) is None
-    assert text(opted_out(pl.DataFrame({"unsubscribed_recipients": [25], "delivered": [3014]}))) == (
-        "25 of 3,014 recipients opted out (0.8%)"
-    )
+    left, said = one(unsubscribed_recipients=25, delivered=3014), "25 of 3,014 recipients opted out (0.8%)"
+    assert text(opted_out(left)) == text(opted_out(left, "en", clicks.with_columns(scanner_clicks=0))) == said
+    scanned = clicks.with_columns(scanner_clicks=19)
+    assert text(opted_out(left, "en", scanned)) == f"{said} · clicks by people: 6, by scanners: 19"
 
 
 def test_what_differs_from_the_delivery_before() -> None:

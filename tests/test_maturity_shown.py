@@ -19,8 +19,8 @@ RUNNING, FINISHED = 55, 95
 def test_the_sentence() -> None:
     ahead = forecast(store(*peers(), young()), "own")
     assert getattr(how_far(ahead), "text", None) == (
-        "At the newest hit known, 2 h after the launch, 50% of the final opens are expected to be in; "
-        "in the end 15.8% to 27.1% will have opened"
+        "In the end 15.8% to 27.1% will have opened; "
+        "at the newest hit known, 2 h after the launch, 50% of the final opens are expected to be in"
     )
     few = forecast(store(*peers(2), young()), "own")
     assert getattr(how_far(few), "text", None) == (

@@ -80,6 +80,8 @@ def test_amounts_that_name_no_currency_are_of_the_one_that_others_name() -> None
     assert asked(found, "transaction_amount", "average_transaction_amount") == (15.0, 7.5)  # yen of an unknown amount
     _, notes = sentences(limits(found, "D"))
     assert "Amounts that name no currency: 1 of 2. They are taken to be in EUR." in notes
+    _, none = sentences(limits(bought({"amount": 5.0}), "D"))
+    assert "Amounts that name no currency: 1, all of them. Which one they are in is unknown." in none
     _, alone = sentences(limits(bought({"amount": 10.0, "currency": "EUR"}), "D"))
     assert "Amounts are in EUR." in alone
 

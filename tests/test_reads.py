@@ -82,7 +82,7 @@ def _same(first: object, second: object) -> bool:
     ("report", "table", "sections"),
     [
         ("tracking_statistics", "page_hit", []),
-        ("tracking_indicators", "page_hit", ["Sharing to social networks", "Web tracking"]),
+        ("tracking_indicators", "page_hit", ["Web tracking", "Sharing"]),
         ("social_sharing", "page_hit", []),  # its figures and its networks, that is all of it
         ("recipient_tracking", "subscription", ["What happened when"]),
         ("web_application", "page_hit", []),

@@ -283,7 +283,7 @@ def test_links_alike_are_one_and_hours_count_from_their_own_launch(given):
     assert clicks.rows() == [("Home", 4, 6), ("Thanks", 2, 6), ("Others", 0, 6), ("Total", 6, 6)]
     within = tk.links.link_clicks(given, TWO, hours=1).select("link", "clicks")
     assert within.rows()[0] == ("Home", 3) and within.rows()[-1] == ("Total", 3)
-    in_message = tk.links.link_clicks(given, TWO, site=False).select("link", "clicks", "total")
+    in_message = tk.links.link_clicks(given, TWO, in_message=True).select("link", "clicks", "total")
     assert in_message.rows() == [("Home", 4, 4), ("Others", 0, 4), ("Total", 4, 4)]  # Thanks is a page of the site
     by_day = tk.links.clicks_per_day(given).filter(pl.col("row") == "link").select("day", "link", "clicks")
     assert [(day.day, *row) for day, *row in by_day.rows()] == [

@@ -44,6 +44,7 @@ class Page:
     lang: str = "en"
     timezone: str = "UTC"
     delivery: str | None = "7"
+    currency: str = ""
 
     @property
     def template(self) -> Template:
@@ -143,7 +144,7 @@ def test_a_running_delivery_says_how_far_it_is_and_that_figures_change() -> None
     )
     facts = state | {"pending": 1358, "last_at": datetime(2026, 11, 15, 17, 31, tzinfo=UTC), "outlook": "overdue"}
     assert said(page, pace(**facts, validity_at=datetime(2026, 11, 20, 17, tzinfo=UTC))) == (
-        "38 of 100 opened and 9 clicked. Sending stopped at Sun, 2026-11-15 17:31 with 1,358 of 3,101 pending."
+        "38 of 100 opened and 9 clicked. Nothing has gone out since Sun, 2026-11-15 17:31: 1,358 of 3,101 are pending."
     )
     paused = said(page, pace(**state | {"phase": "paused"}))
     assert paused.startswith("Sending is paused: 1,743 of 3,101 messages are out (56.2%). 38 of 100")
@@ -190,6 +191,7 @@ def test_six_tiles_with_parts_and_what_is_usual() -> None:
         "Opted out": ["0.9%", "29 of 3,206", "As usual: +0.3 points (median of 9)"],
         "Sales": ["1,805", "40 sales", "Too few to compare: 3"],
     }
+    assert tiles(Page(currency="EUR"))["Sales"][1] == "EUR · 40 sales"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@
     const found = document.createElement("span");
     found.setAttribute("role", "status");
     label.append(`${words.filter} `, box);
+    const all = words.rows.replace("{all}", rows.length);
+    found.textContent = all;
     const line = document.createElement("p");
     line.className = "filter";
     line.append(label, found);
@@ -72,7 +74,7 @@
         row.hidden = !typed.every((word) => text.includes(word));
         count += row.hidden ? 0 : 1;
       });
-      found.textContent = typed.length ? words.found.replace("{found}", count).replace("{all}", rows.length) : "";
+      found.textContent = typed.length ? words.found.replace("{found}", count).replace("{all}", rows.length) : all;
     });
   };
 

@@ -70,6 +70,11 @@ def test_past_its_deadline_with_messages_waiting_a_delivery_is_late():
         given = one([hit()], messages, state=55, validity_at=SENT + timedelta(days=2))
         loaded = replace(given, as_of=SENT + timedelta(days=day))
         assert {"late", "running"} & set(found(loaded, "weight")) == {"late" if is_late else "running"}
+    # The data ends a day after the sending: that messages are pending is known up to there.
+    early = one([hit(1)], [*MESSAGES, waiting], state=55, validity_at=SENT + timedelta(days=2))
+    said = found(replace(early, as_of=SENT + timedelta(days=3)), "weight", "at", "until")
+    assert said["late_unknown"] == ("warning", SENT + timedelta(days=1), SENT + timedelta(days=2))
+    assert not {"late", "running"} & set(said)
 
 
 def test_until_the_deadline_and_a_week_after_the_last_message_figures_are_provisional():
@@ -222,15 +227,15 @@ def test_a_report_knows_which_sections_read_which_tables():
     assert read["message"] == [
         "Figures",
         "Open and click-through rate",
+        "Generated click streams",
         "How it compares",
         "People and machines",
-        "Generated click streams",
-        "Reception statistics",
-        "Open rate under mail privacy",
+        "Mail privacy",
         "What each rule leaves",
-        "Sharing to social networks",
+        "Reception statistics",
         "Delivery statistics",
-        "Under each sender's definitions",
+        "Sharing",
+        "Other senders' definitions",
         "Complaints, and who tells them",
         "Domains unlike the others",
     ]

@@ -36,6 +36,23 @@ def test_golden_links_by_label_url_and_category():
     assert table(golden(), by="category")[0] == (1, "link", "(no category)", 15, 1.0)
 
 
+def test_clicks_in_the_message_are_e_mail_clicks():
+    kinds = ["clicked", "clicked", "unsubscribed", "mirror_page", "web_visited", "transaction"]
+    events = [
+        {"delivery_id": DELIVERY_ID, "event_type": kind, "link_id": "1", "link_label": kind, "occurred_at": at(9)}
+        for kind in kinds
+    ]
+    given = tables(event=events)
+    assert table(given, in_message=True) == [
+        (1, "link", "clicked", 2, 1.0),
+        (None, "others", "Others", 0, 0.0),
+        (None, "total", "Total", 2, 1.0),
+    ]
+    assert table(given)[-1] == (None, "total", "Total", 6, 1.0)
+    per_day = clicks_per_day(given, DELIVERY_ID, in_message=True)
+    assert per_day.select("link", "clicks").rows() == [("clicked", 2)]
+
+
 def test_the_screen_of_the_platform():
     rest = {f"other {number}": 1381 if number < 19 else 1380 for number in range(20)}
     clicks = {label: count for label, (count, _) in SCREEN.items()} | rest

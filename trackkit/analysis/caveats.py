@@ -56,8 +56,8 @@ _TABLES = "delivery message event link web_event failure exclusion recipient sub
 TABLES = tuple(_TABLES.split())
 # Caveats that change how figures must be read; a missing table is listed by its name.
 _WARNINGS = """
-    delivery message event not_listed proof model not_sent running late ended_early valid late_bounces purged
-    tracking_missing no_hit text_only unclassified deliveries_running deliveries_untracked only_failures
+    delivery message event not_listed proof model not_sent running late late_unknown ended_early valid late_bounces
+    purged tracking_missing no_hit text_only unclassified deliveries_running deliveries_untracked only_failures
     deliveries_unlogged removed kept deliveries_removed chosen_removed opens_unseen unknown_statuses currencies deleted
 """
 # The table from which a load fills a column of another one.
@@ -243,6 +243,8 @@ def _amount_limits(tables: Measurable, hits: Mapping[str, Any]) -> Iterator[Cave
         yield Caveat("currency_taken", hits["unnamed"], hits["amounts"], concerns=names)
     elif names:
         yield Caveat("currency", concerns=names)
+    elif hits["amounts"]:
+        yield Caveat("currency_unnamed", hits["amounts"])
     if tables.has("web_event"):
         yield from _if_any("unknown_amounts", hits["purchases"] - hits["amounts"], hits["purchases"])
 
@@ -419,7 +421,9 @@ def _finality_limits(
     elif state in RUNNING or not _is_sent(facts):
         deadline = facts.get("validity_at")
         is_late = bool(as_of and deadline and as_of > deadline and sent["waiting"])
-        yield Caveat("late" if is_late else "running", code=state, until=deadline)
+        is_known = newest is None or deadline is None or newest >= deadline
+        limit = ("late" if is_known else "late_unknown") if is_late else "running"
+        yield Caveat(limit, code=state, at=newest, until=deadline)
     else:
         if state in ENDED_EARLY:
             yield Caveat("ended_early", code=state)

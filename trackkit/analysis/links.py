@@ -67,7 +67,6 @@ UNNAMED = translatable(
 CLICKS = "rank row link clicks total share"
 TRACKED = "link_id label category url type occurrence offer_id clicks recipients total share"
 VALIDITY = "row link_id link valid_until clicks late share"
-ON_SITE = ["web_visited", "transaction"]  # hits on links that are pages of the site
 LINK_PERIODS = ("hour", "day", "month")
 FIGURES = ("estimated_click_to_open_rate", "click_rate", "total_click_rate")
 EVENT_LABELS = translatable(
@@ -94,7 +93,7 @@ def link_clicks(
     top: Annotated[int, FROM_1] = 10,
     hours: Annotated[float | None, FROM_1] = None,
     names: pl.DataFrame | None = None,
-    site: bool = True,
+    in_message: bool = False,
 ) -> Annotated[pl.DataFrame, CLICKS.split()]:
     """Return the most visited links of deliveries: one row per link of the top, then "Others" and "Total".
 
@@ -103,13 +102,13 @@ def link_clicks(
     without clicks. Links are grouped by their exact text, case and spaces included; equal counts are in the order of
     their text. A link without a label is named by its URL, and vice versa; `by` "link" takes the `names` of
     `clickmap.link_names`, in which each link has its own. `hours` keeps what happened before launch + `hours`, the
-    launch of its own delivery. Without `site`, pages of the site are left out, and so are purchases on it. Raises
+    launch of its own delivery. With `in_message` only e-mail clicks count, those of the metric `total_clicks`. Raises
     RequestError for an unknown delivery or `by`, or a `top` or `hours` that is not positive.
 
     >>> link_clicks(store, delivery, top=1).select("row", "link", "clicks").rows()
     [('link', 'Shop home', 7), ('others', 'Others', 20), ('total', 'Total', 27)]
     """
-    clicks = _link_hits(tables, delivery, by, hours, names, site)
+    clicks = _link_hits(tables, delivery, by, hours, names, in_message)
     total = clicks.select(clicks=pl.len().cast(pl.Int64)).collect()
     name = pl.col("row").replace_strict({"others": OTHERS, "total": TOTAL}, default=None, return_dtype=pl.String)
     return (
@@ -129,7 +128,7 @@ def clicks_per_day(
     timezone: str = "",
     every: Annotated[str, LINK_PERIODS] = "day",
     names: pl.DataFrame | None = None,
-    site: bool = True,
+    in_message: bool = False,
 ) -> pl.DataFrame:
     """Return the clicks on each link of `link_clicks` by calendar day: one row per day and link that was clicked.
 
@@ -143,7 +142,7 @@ def clicks_per_day(
     step, zone = step_of(every, LINK_PERIODS, "period"), zone_of(tables, timezone)
     at = local("occurred_at", zone)
     name, start = ("starts_at", begins(at, zone, step)) if every == "hour" else ("day", at.dt.date().dt.truncate(step))
-    clicks = _link_hits(tables, delivery, by, hours, names, site)
+    clicks = _link_hits(tables, delivery, by, hours, names, in_message)
     ranks = _ranked_links(clicks, top).select("link", "rank").lazy()
     is_other = pl.col("rank").is_null()
     return (
@@ -326,13 +325,12 @@ def _alike(links: pl.DataFrame, events: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _link_hits(
-    tables: Measurable, delivery: Deliveries, by: str, hours: float | None, names: pl.DataFrame | None, site: bool
+    tables: Measurable, delivery: Deliveries, by: str, hours: float | None, names: pl.DataFrame | None, in_message: bool
 ) -> pl.LazyFrame:
     """The clicks for a table of links: `link` (the text grouped by), `occurred_at`."""
     name, ids = _link_name(by), asked_about(tables, delivery)
     hits = _all_link_hits(tables, ids)
-    if not site:
-        hits = hits.filter(~pl.col("event_type").cast(pl.String).is_in(ON_SITE).fill_null(False))
+    hits = hits.filter(pl.col("event_type").cast(pl.String) == "clicked") if in_message else hits
     if by == "link" and names is not None:
         hits = hits.join(names.lazy().select("link_id", name="link"), on="link_id", how="left")
         name = pl.coalesce("name", name)

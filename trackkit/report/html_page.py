@@ -59,7 +59,10 @@ INTERVALS = translatable(
     "In brackets: between what the rate of recipients such as these lies, with {level} confidence. "
     "The counts are exact: the brackets allow for chance, not for machines or for events still to come."
 )
-WORDS = translatable({"filter": "Filter these rows", "found": "{found} of {all}"})  # for scripts
+# For scripts.
+WORDS = translatable(
+    {"filter": "Filter these rows", "found": "{found} of {all}", "rows": "{all} rows, more by scrolling"}
+)
 
 
 @dataclass(frozen=True)

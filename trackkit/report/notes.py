@@ -53,6 +53,8 @@ SENTENCES: Mapping[str, str] = translatable(
         "running": "The delivery is still running (state: {state}): its figures will change.",
         "late": "The delivery is late (state: {state}): its deadline of {until} has passed with messages pending. Its "
         "figures may still change.",
+        "late_unknown": "The delivery is still running (state: {state}) in the data, which goes to {at}. Its deadline "
+        "of {until} has passed since: what became of the messages pending is unknown.",
         "ended_early": "The delivery ended early (state: {state}): not every message may have been sent.",
         "valid": "The delivery is valid until {until}, and the data goes to {at}: its figures are provisional.",
         "late_bounces": "Late bounces may arrive until {until}, and the data goes to {at}: success is provisional.",
@@ -82,6 +84,7 @@ SENTENCES: Mapping[str, str] = translatable(
         "averages over more than one are unknown.",
         "currency_taken": "Amounts that name no currency: {count} of {total}. They are taken to be in {currencies}.",
         "currency": "Amounts are in {currencies}.",
+        "currency_unnamed": "Amounts that name no currency: {count}, all of them. Which one they are in is unknown.",
         "unknown_amounts": "Purchases of unknown amount: {count} of {total}. They are in no amount and no average.",
         "refused_visits": "Pages of the site displayed by visitors who refused web tracking, left out of every figure "
         "of the site: {count} of {total}.",

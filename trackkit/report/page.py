@@ -1,7 +1,7 @@
 """What a report notebook opens first: the tables, the analyst's template, and the header of the report."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeGuard
@@ -34,6 +34,9 @@ from trackkit.report.header import (
     with_limits,
 )
 from trackkit.report.template import Section, Template, by_definitions, template
+from trackkit.show.wording import clipped
+
+LONGEST_CURRENCY = 12  # letters: a code, or what an amount says instead
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Page:
     scope: Scope | None = None  # of a report on several
     definitions: str = ADOBE
     activity: str = ALL
+    currency: str = ""  # that of all amounts; empty without amounts, and where they are in several
 
     def __getitem__(self, name: str) -> Section:
         """Return what the analyst chose for a section; RequestError when the template does not list it."""
@@ -199,9 +203,8 @@ def open_page(
     header = header if delivery or recipient or over else titled(header, words.title)
     header = with_limits(header, limits, zone, lang, shared.quality)
     subject = delivery or None, recipient or None
-    return _with_figures(
-        Page(tables, words, header, *subject, zone, ids, lang, shared.usual, over, definitions, activity)
-    )
+    page = Page(tables, words, header, *subject, zone, ids, lang, shared.usual, over, definitions, activity)
+    return _with_figures(replace(page, currency=_currency(shared.limits)))
 
 
 def of_delivery(words: Template, tables: Snapshot, delivery: str) -> Template:
@@ -218,6 +221,12 @@ def _with_figures(page: Page) -> Page:
         return page
     figures = page.headline(page.template.asked).select("metric", "value").rows()
     return replace(page, header=replace(page.header, figures=dict(figures)))
+
+
+def _currency(limits: Iterable[caveats.Caveat]) -> str:
+    """The one currency that the caveats name, as it can be shown, or an empty text."""
+    names = [each.concerns[0] for each in limits if each.limit in ("currency", "currency_taken")]
+    return clipped(names[0], LONGEST_CURRENCY) if names else ""
 
 
 def asked_scope(tables: Snapshot, store: Any, delivery: str, scope: str) -> Scope | None:

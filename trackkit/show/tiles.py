@@ -74,6 +74,10 @@ class Headed(Protocol):
     def timezone(self) -> str:
         """Its time zone."""
 
+    @property
+    def currency(self) -> str:
+        """The currency of its amounts; empty without one."""
+
     def headline(self, metrics: Sequence[str]) -> pl.DataFrame:
         """Return metrics in the columns of `analysis.usual`, one row each."""
 
@@ -117,7 +121,7 @@ def row(page: Headed, metrics: Sequence[str] | None = None) -> Block:
     rows = {each["metric"]: each for each in page.headline(asked).iter_rows(named=True)}
     labels = {name: _label(tiles.get(name), name, page.lang) for name in names}
     silent = _few(page) is not None  # the first sentences have said it
-    shown = [_tile(rows, name, labels[name], tiles.get(name), page.lang, silent) for name in names]
+    shown = [_tile(rows, name, labels[name], tiles.get(name), page, silent) for name in names]
     data = table_data("headline", _fields(rows, page.lang), (_raw(rows[name], labels[name]) for name in names))
     return Block(Markup('<ul class="tk-tiles">{}</ul>').format(Markup("").join(shown)), data)
 
@@ -188,14 +192,14 @@ def _is_good(tile: Any, name: str, is_higher: bool) -> bool | None:
     return (good == HIGHER) is is_higher if good in (HIGHER, LOWER) else None
 
 
-def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, silent: bool) -> Markup:
-    values = rows[name]
+def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, page: Headed, silent: bool) -> Markup:
+    values, lang = rows[name], page.lang
     if values["value"] is None:
         value, beneath = say(NOT_AVAILABLE, lang), say(_why(values, rows), lang, **_named(values, lang))
     else:
         value, beneath = (
             _value(values, lang, tile.decimals if tile else None),
-            _parts(values, rows.get(COUNT_OF.get(name, "")), lang),
+            _beneath(rows, name, page),
         )
     kind, words = ("", "") if silent and values["median"] is None else _against_usual(values, tile, lang)
     words = words or _of_some(values, lang)
@@ -212,6 +216,22 @@ def _tile(rows: Mapping[str, Row], name: str, label: str, tile: Any, lang: str, 
         words,
         _sparkline(values, lang),
     )
+
+
+def _beneath(rows: Mapping[str, Row], name: str, page: Headed) -> str:
+    """What stands below a figure: the currency of an amount, and its parts."""
+    parts = _parts(rows[name], rows.get(COUNT_OF.get(name, "")), page.lang)
+    return " · ".join(filter(None, [_currency_of(name, page), parts]))
+
+
+def _currency_of(name: str, page: Headed) -> str:
+    """The currency of a metric; empty unless it is an amount."""
+    return page.currency if METRICS[name].unit == CURRENCY else ""
+
+
+def _with_currency(values: Row, page: Headed) -> str:
+    """A figure in a sentence: an amount is followed by its currency."""
+    return f"{_value(values, page.lang)} {_currency_of(values['metric'], page)}".rstrip()
 
 
 def _value(values: Row, lang: str, decimals: int | None = None) -> str:
@@ -499,9 +519,9 @@ def _unusual(page: Headed, rows: Mapping[str, Row]) -> Iterator[Fact]:
         if not values["is_different"] or not sentence:
             continue
         words = {
-            "rate": _value(values, page.lang),
+            "rate": _with_currency(values, page),
             "parts": _parts(values, None, page.lang),
-            "median": _value({**values, "value": values["median"]}, page.lang),
+            "median": _with_currency({**values, "value": values["median"]}, page),
         }
         is_good = (GOOD.get(METRICS[each.metric].higher_is) == HIGHER) is is_higher
         yield (0 if is_good else 50), each.report, sentence.format(**words)

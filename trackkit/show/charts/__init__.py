@@ -37,6 +37,7 @@ from trackkit.show.charts.clock import (
 )
 from trackkit.show.charts.labels import ends
 from trackkit.show.charts.measured import bars, dots, heatmap, intervals, lines
+from trackkit.show.findings.finding import CASES
 from trackkit.show.naming import SERIES
 from trackkit.show.theme import theme
 from trackkit.show.wording import elapsed, percent, round_percent
@@ -88,7 +89,7 @@ MOST_NAMED = 3  # deliveries that a chart does not draw
 SINCE_LAUNCH: Mapping[bool, str] = translatable(  # by whether the delivery is not over
     {
         False: "Share of the total of each series, by time since the launch.",
-        True: "Share of the total so far of each series, by time since the launch: 100 % is what is known by now.",
+        True: "Share of the total so far of each series, by time since the launch: 100% is what is known by now.",
     }
 )
 FAR = 1.5  # a line further away than this, in terms of the highest rate, is only in the legend
@@ -419,16 +420,19 @@ def _rate_rows(
     ceilings: Mapping[str, float] | None,
     floors: Mapping[str, float] | None,
 ) -> pl.DataFrame:
-    """The rows of one rate; `over` is the rate in words where it is above its ceiling or below its floor."""
+    """The rows of one rate; `over` is the rate in words where it is above its ceiling or below its floor.
+
+    Fewer than three cases are above nothing, as in findings.
+    """
     ceiling, floor = (ceilings or {}).get(name), (floors or {}).get(name)
     part, whole = (part_of(measured.columns, name, each) for each in METRICS[name].parents)
     over = [
         f"▲ {percent(rate, lang=lang, of=of)}"
-        if ceiling and rate and rate > ceiling
+        if ceiling and rate and rate > ceiling and cases >= CASES
         else f"▼ {percent(rate, lang=lang, of=of)}"
         if floor and rate is not None and rate < floor
         else None
-        for rate, of in measured.select(name, whole).rows()
+        for rate, cases, of in measured.select(name, cases=part, of=whole).rows()
     ]
     return measured.with_row_index("order").select(
         pl.col("order").cast(pl.Int64),

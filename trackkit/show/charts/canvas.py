@@ -35,7 +35,7 @@ WIDTH, HEIGHT = 620, 260
 LONGEST_NAME = 80
 # The widths of names beside bars and in legends, in letters; tooltips and tables show more.
 BESIDE_LINES = "room"  # in a chart's `usermeta`: pixels of words at the right, outside its axes
-BESIDE_BARS, IN_LEGENDS = 40, 44
+BESIDE_BARS, IN_LEGENDS = 42, 44
 # Properties of every JavaScript object: Vega looks names up in plain objects, and would find these.
 TAKEN = [
     "constructor",

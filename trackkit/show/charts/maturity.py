@@ -31,7 +31,7 @@ def growth(curves: pl.DataFrame, lang: str = "en") -> alt.LayerChart | None:
     series = canvas.Series("name", names, [light.series[place] for place in range(len(names))])
     plot = canvas.Plot(
         rows,
-        say("Share of messages opened and clicked, by time since each message's own sending; band: 95 %.", lang),
+        say("Share of messages opened and clicked, by time since each message's own sending; band: 95%.", lang),
         x=canvas.Numbers("hours", say("Hours since its own sending", lang), ".2~f", is_count=False),
         y=canvas.Numbers("share_so_far", None, canvas.PERCENT, is_count=False, stacked=False),
         tips=canvas.tips(

@@ -21,7 +21,7 @@ DRAWN = ("opens", "clicks")
 BY_HOUR: Mapping[bool, str] = translatable(  # by whether the delivery is not over
     {
         False: "Share of all opens and clicks that had come by each hour after the launch.",
-        True: "Share of the opens and clicks so far, by the hour after the launch: 100 % is what is known by now.",
+        True: "Share of the opens and clicks so far, by the hour after the launch: 100% is what is known by now.",
     }
 )
 ROW = 18  # pixels of a domain

@@ -36,6 +36,7 @@ from trackkit.show.findings.groups import (
 )
 from trackkit.show.findings.indicators import (
     above_average,
+    clicked_of_reacted,
     clicked_times,
     definitions_apart,
     furthest,
@@ -46,6 +47,7 @@ from trackkit.show.findings.links import (
     after_validity,
     in_message,
     most_clicked,
+    of_all_links,
     on_offers,
     outside_message,
     strongest_in_message,
@@ -89,6 +91,7 @@ __all__ = [
     "busiest_start",
     "by_people",
     "clicked_most",
+    "clicked_of_reacted",
     "clicked_times",
     "counted_of",
     "counters_differ",
@@ -125,6 +128,7 @@ __all__ = [
     "most_used",
     "most_used_version",
     "most_visited",
+    "of_all_links",
     "on_mobiles",
     "on_offers",
     "opened_between",

@@ -30,10 +30,10 @@ _HALF_SO_FAR: Mapping[str, str] = translatable(
 # What is expected of a delivery that is not finished, by what is counted.
 _AHEAD: Mapping[str, str] = translatable(
     {
-        "unique_opens": "At the newest hit known, {age} after the launch, {expected} of the final opens are expected "
-        "to be in; in the end {low} to {high} will have opened",
-        "unique_clicks": "At the newest hit known, {age} after the launch, {expected} of the final clicks are expected "
-        "to be in; in the end {low} to {high} will have clicked",
+        "unique_opens": "In the end {low} to {high} will have opened; at the newest hit known, {age} after the launch, "
+        "{expected} of the final opens are expected to be in",
+        "unique_clicks": "In the end {low} to {high} will have clicked; at the newest hit known, {age} after the "
+        "launch, {expected} of the final clicks are expected to be in",
         "": "At the newest hit known, {age} after the launch, what it will come to cannot be said: {why}",
     }
 )

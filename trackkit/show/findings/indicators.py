@@ -60,6 +60,15 @@ def reacted(breakdown: pl.DataFrame, lang: str = "en") -> Finding | None:
     return share_of(say("{part} of {whole} recipients reacted ({rate})", lang), part, whole, lang)
 
 
+def clicked_of_reacted(kinds: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of those who reacted at all clicked; None if nobody reacted, or that is unknown.
+
+    In: the frame of `reactions.kinds`.
+    """
+    whole, part = kinds["recipients"][:2]
+    return share_of(say("{part} of {whole} who reacted clicked ({rate})", lang), part, whole, lang)
+
+
 def clicked_times(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many recipients clicked how often; None if that is unknown, or nobody did.
 
@@ -106,16 +115,23 @@ def above_average(figures: pl.DataFrame, lang: str = "en") -> Finding | None:
     return share_of(sentence, row["numerator"], row["denominator"], lang, average=average)
 
 
-def opted_out(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
-    """Say how many recipients opted out; None if unknown.
+def opted_out(measured: pl.DataFrame, lang: str = "en", opt_outs: pl.DataFrame | None = None) -> Finding | None:
+    """Say how many recipients opted out, and how many of their clicks are people's; None if unknown.
 
-    In: a frame of `measure` with one row, and `unsubscribed_recipients` and `delivered`.
+    In: a frame of `measure` with one row, and `unsubscribed_recipients` and `delivered`; the frame of
+    `machines.opt_outs_together`. Without a click by a scanner the clicks are not told apart.
 
     >>> opted_out(tk.measure(store, ["unsubscribe_clicks", "unsubscribed_recipients", "delivered"], by=[])).text
     '2 of 260 recipients opted out (0.8%)'
     """
     delivered = part_of(measured.columns, "unsubscribed_recipients", "delivered")
     part, whole = measured.select("unsubscribed_recipients", delivered).row(0)
+    if opt_outs is not None and not opt_outs.is_empty() and opt_outs["scanner_clicks"][0]:
+        counts = {name: number(opt_outs[f"{name}_clicks"][0], lang=lang) for name in ("people", "scanner")}
+        sentence = say(
+            "{part} of {whole} recipients opted out ({rate}) · clicks by people: {people}, by scanners: {scanner}", lang
+        )
+        return share_of(sentence, part, whole, lang, **counts)
     return share_of(say("{part} of {whole} recipients opted out ({rate})", lang), part, whole, lang)
 
 

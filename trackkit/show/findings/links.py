@@ -78,6 +78,15 @@ def in_message(placement: pl.DataFrame, lang: str = "en") -> Finding | None:
     return share_of(sentence, row["placed_clicks"], row["total"], lang)
 
 
+def of_all_links(in_message: pl.DataFrame, every: pl.DataFrame, lang: str = "en") -> Finding | None:
+    """Say how many of the clicks on all tracked links were on links of the message; None without clicks.
+
+    In: two frames of `links.link_clicks`, the first of them with `in_message`.
+    """
+    sentence = say("{part} of {whole} clicks were on links of the message ({rate})", lang)
+    return share_of(sentence, in_message["total"][0], every["total"][0], lang)
+
+
 def outside_message(placement: pl.DataFrame, lang: str = "en") -> Finding | None:
     """Say how many of all clicks were on other links; None without clicks. In: `clickmap.placement`.
 

@@ -11,11 +11,17 @@ from trackkit.show.cells import spoken
 from trackkit.show.findings.finding import LEAST, Finding
 from trackkit.show.wording import elapsed, number
 
-_CUT: Mapping[str, str] = translatable(
+Listed = Literal["hits", "messages", "recipients"]
+# Which rows a list shows, by what they are and by what they are ordered by first.
+_CUT: Mapping[tuple[Listed, str], str] = translatable(
     {
-        "hits": "The first {shown} of {count} hits",
-        "messages": "The first {shown} of {count} messages",
-        "recipients": "The first {shown} of {count} recipients left out",
+        ("hits", "newest"): "The newest {shown} of {count} hits",
+        ("hits", "oldest"): "The oldest {shown} of {count} hits",
+        ("hits", ""): "{shown} of {count} hits, the first in the order asked for",
+        ("messages", "newest"): "The {shown} of {count} messages whose status changed last",
+        ("messages", "oldest"): "The {shown} of {count} messages whose status changed first",
+        ("messages", ""): "{shown} of {count} messages, the first in the order asked for",
+        ("recipients", ""): "{shown} of {count} recipients left out, in the order of the rules",
     }
 )
 _NARROWED: Mapping[str, str] = translatable(
@@ -25,35 +31,32 @@ _NARROWED: Mapping[str, str] = translatable(
         "recipients": "{count} of {whole} recipients left out, as asked for",
     }
 )
-_NARROWED_AND_CUT: Mapping[str, str] = translatable(
-    {
-        "hits": "{count} of {whole} hits, as asked for; here are the first {shown}",
-        "messages": "{count} of {whole} messages, as asked for; here are the first {shown}",
-        "recipients": "{count} of {whole} recipients left out, as asked for; here are the first {shown}",
-    }
-)
+# The times that lists are ordered by: a `-` puts the newest first.
+_TIMES = {"-occurred_at": "newest", "-status_at": "newest", "occurred_at": "oldest", "status_at": "oldest"}
 
 
 def listed(
     rows: pl.DataFrame,
     count: int,
     lang: str = "en",
-    of: Literal["hits", "messages", "recipients"] = "hits",
+    of: Listed = "hits",
     whole: int = 0,
+    order: str = "",
 ) -> Finding | None:
-    """Say how many rows a list shows of the `count` asked for, and these of how many; None if it shows all of them.
+    """Say which rows a list shows of the `count` asked for, and these of how many; None if it shows all of them.
 
-    `whole` is how many there are without a filter, if there is one.
+    `whole` is how many there are without a filter, if there is one; `order` names the columns that rows are ordered by,
+    by commas, each descending with a `-`, as they were asked for. Hits come newest first without one.
 
-    >>> log = tk.logs.tracking_log(store, delivery, limit=20)
-    >>> listed(log, tk.logs.count(store, delivery)).text
-    'The first 20 of 83 hits'
+    >>> listed(pl.DataFrame({"id": [1, 2]}), 5, of="messages", order="-status_at,id").text
+    'The 2 of 5 messages whose status changed last'
     """
     figures = {"shown": rows.height, "count": count, "whole": max(whole, count)}
     words = {name: number(value, lang=lang) for name, value in figures.items()}
-    if count < whole:
-        return Finding(say(_NARROWED[of] if rows.height >= count else _NARROWED_AND_CUT[of], lang, **words))
-    return None if rows.height >= count else Finding(say(_CUT[of], lang, **words))
+    narrowed = say(_NARROWED[of], lang, **words) if count < whole else ""
+    by = "newest" if of == "hits" and not order else _TIMES.get(order.split(",")[0].strip(), "")
+    cut = say(_CUT[of, by], lang, **words) if rows.height < count else ""
+    return Finding(" · ".join(filter(None, [narrowed, cut]))) if narrowed or cut else None
 
 
 def statuses_counted(statuses: pl.DataFrame, lang: str = "en") -> Finding | None:

@@ -12,7 +12,7 @@ _MACHINES: Mapping[str, str] = translatable(
     {
         "open_rate": "{rate} of those who opened are machines alone: {part} of {whole}",
         "recipient_click_rate": "{rate} of those who clicked are machines alone: {part} of {whole}",
-        "unsubscribe_rate": "{rate} of the clicks on opt-out links are scanners': {part} of {whole}",
+        "unsubscribe_rate": "Scanners made {part} of the {whole} clicks on opt-out links ({rate})",
     }
 )
 
@@ -103,7 +103,8 @@ def opted_out_by_people(opt_outs: pl.DataFrame, lang: str = "en") -> Finding | N
     """
     if opt_outs.is_empty():
         return None
-    row, sentence = opt_outs.row(0, named=True), say("{part} of {whole} clicks on opt-out links are people's", lang)
+    row = opt_outs.row(0, named=True)
+    sentence = say("People made {part} of {whole} clicks on opt-out links ({rate})", lang)
     return share_of(sentence, row["people_clicks"], row["clicks"], lang)
 
 

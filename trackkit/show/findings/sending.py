@@ -29,8 +29,8 @@ _FASTEST: Mapping[str, str] = translatable(
 # The period that most messages went out in, by its seconds.
 _MOST_SENT: Mapping[int, str] = translatable(
     {
-        60: "Busiest minute: {messages} messages ({when})",
-        600: "Busiest ten minutes: {messages} messages (from {when})",
+        60: "Busiest minute: {messages} messages, {speed} an hour ({when})",
+        600: "Busiest ten minutes: {messages} messages, {speed} an hour (from {when})",
         3_600: "Busiest hour: {messages} messages (from {when})",
     }
 )

@@ -34,10 +34,10 @@ def most_tagged(links: pl.DataFrame, lang: str = "en") -> Finding | None:
     return first and Finding(say("Tag “{name}”: {share} of the pages ({part} of {whole})", lang, **first(lang)))
 
 
-def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
+def pages_and_sales(measured: pl.DataFrame, lang: str = "en", currency: str = "") -> Finding | None:
     """Say how many pages were displayed and what was sold; None if a figure is unknown or nothing was displayed.
 
-    In: a frame of `measure` with one row, and `web_visits`, `sales` and `sales_amount`.
+    In: a frame of `measure` with one row, and `web_visits`, `sales` and `sales_amount`; the currency of the amount.
 
     >>> pages_and_sales(tk.measure(store, ["web_visits", "sales", "sales_amount"], by=[])).text
     '31 pages displayed, 3 sales worth 93.51'
@@ -46,7 +46,7 @@ def pages_and_sales(measured: pl.DataFrame, lang: str = "en") -> Finding | None:
     if not row.get("web_visits") or row.get("sales") is None or row.get("sales_amount") is None:
         return None
     pages, amount = number(row["web_visits"], lang=lang), number(row["sales_amount"], 2, lang)
-    words = {"pages": pages, "amount": amount}
+    words = {"pages": pages, "amount": f"{amount} {currency}".rstrip()}
     return Finding(
         several(
             "{pages} pages displayed, {count} sale worth {amount}",

@@ -13,13 +13,14 @@ from great_tables import GT
 from markupsafe import Markup
 
 from trackkit.language import said, say, several, translatable
-from trackkit.metrics import BREAKDOWNS, METRICS, PEOPLE, bounds_of, part_of
+from trackkit.metrics import BREAKDOWNS, CURRENCY, METRICS, PEOPLE, bounds_of, part_of
 from trackkit.show import cells
 from trackkit.show import data as page_data
 from trackkit.show.cells import BOUNDS, RATES, Block, Cell, Labels, OneOf
 from trackkit.show.columns import TableColumn, column_table
 from trackkit.show.data import DataField, table_data
 from trackkit.show.definitions import marked
+from trackkit.show.findings.finding import CASES
 from trackkit.show.naming import SERIES
 from trackkit.show.tables import anomalies, audience, definitions, machines, overview, platform, sending, web
 from trackkit.show.tables.interactive import interactive
@@ -104,24 +105,33 @@ def metric_table(
     labels: Annotated[Labels | None, OneOf(METRICS, [LABEL])] = None,
     lang: str = "en",
     decimals: int | None = None,
+    currency: str = "",
 ) -> GT:
     """Show metrics one below the other: label, value, rate beside its numerator / denominator.
 
     In: a frame of `measure` with one row that holds `metrics` and, if given, `over`: every count is also shown as a
     share of that metric, as the platform does ("every rate / Success"). The label "label" is the heading of the
-    labels. `decimals`, if given, are those of rates, amounts and averages. Raises RequestError for another frame.
+    labels. `decimals`, if given, are those of rates, amounts and averages; `currency`, if given, stands behind the
+    names of amounts. Raises RequestError for another frame.
 
     >>> measured = tk.measure(store, ["delivered", "open_rate"], by=[], delivery=delivery)
     >>> table = metric_table(measured, ["delivered", "open_rate"])
     >>> [each["label"] for each in table.data["columns"]]
     ['Indicator', 'Value', 'Rate', 'Numerator', 'Denominator']
     """
+    labels = _with_currency(metrics, labels or {}, currency, lang)
     row = cells.only_row(measured, [*metrics, *([over] if over else [])])
-    rows = [_metric_cells(row, name, over, labels or {}, lang, decimals) for name in metrics]
+    rows = [_metric_cells(row, name, over, labels, lang, decimals) for name in metrics]
     words = said(METRIC_WORDS, lang)
-    words[LABEL] = (labels or {}).get(LABEL, words[LABEL])
+    words[LABEL] = labels.get(LABEL, words[LABEL])
     shown = {name: heading for name, heading in words.items() if any(row[name] for row in rows)}
-    return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels or {}, lang))
+    return cells.presented(rows, shown, ("value", "rate"), _metric_data(row, metrics, over, labels, lang))
+
+
+def _with_currency(metrics: Sequence[str], labels: Labels, currency: str, lang: str) -> Labels:
+    """The labels, those of amounts with their currency."""
+    money = [name for name in metrics if currency and METRICS[name].unit == CURRENCY]
+    return {**labels, **{name: f"{labels.get(name, cells.label_of(name, lang))} ({currency})" for name in money}}
 
 
 def _metric_data(
@@ -207,10 +217,10 @@ class Limits:
     ceilings: Mapping[str, float]
     floors: Mapping[str, float]
 
-    def broken(self, name: str, rate: float | None, lang: str) -> str:
-        """Say which limit a rate breaks; "" if it keeps to both, or is unknown."""
-        ceiling, floor = self.ceilings.get(name), self.floors.get(name)
-        if rate is not None and ceiling is not None and rate > ceiling:
+    def broken(self, name: str, row: Mapping[str, Any], lang: str) -> str:
+        """Say which limit a rate breaks; "" if it keeps to both, is unknown, or is above by less than three cases."""
+        rate, ceiling, floor = row[name], self.ceilings.get(name), self.floors.get(name)
+        if rate is not None and ceiling is not None and rate > ceiling and row[METRICS[name].parents[0]] >= CASES:
             return "▲ " + say("above {ceiling}", lang, ceiling=round_percent(ceiling, lang))
         if rate is not None and floor is not None and rate < floor:
             return "▼ " + say("below {floor}", lang, floor=round_percent(floor, lang))
@@ -236,7 +246,7 @@ def _group_cells(
         else cells.value_cell(row, name, lang, decimals)
         for name in metrics
     }
-    beyond = {name: words for name in metrics if (words := limits.broken(name, row[name], lang))}
+    beyond = {name: words for name in metrics if (words := limits.broken(name, row, lang))}
     return shown | {name: _marked(shown[name], words) for name, words in beyond.items()}
 
 

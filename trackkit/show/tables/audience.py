@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import polars as pl
 from great_tables import GT
+from markupsafe import Markup
 
 from trackkit.language import say, translatable
 from trackkit.schema import MAIL_PROXY
@@ -17,11 +18,12 @@ from trackkit.show.data import DataField, table_data
 from trackkit.show.naming import FROZEN, SERIES, Slot, slots_named
 from trackkit.show.wording import number, percent, short
 
-__all__ = ["folded_table", "name_table", "reaction_table", "too_short"]
+__all__ = ["folded_table", "name_table", "reaction_table", "too_short", "undelivered"]
 
 NOTHING, NO_DAY, DATED, NO_HIT = translatable(
     ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
 )
+UNDELIVERED = translatable("Reacted to a message not known as delivered: {count}. They are in this table alone.")
 TOO_SHORT = translatable("Less than a day is known: hours and weekdays are compared after that.")
 PROGRAM, OR_LATER = translatable(("a program, not a person", "or later: browsers do not tell"))
 # Software that follows links by itself, by the name that it gives.
@@ -85,6 +87,18 @@ def reaction_table(
     ['Reaction', 'Recipients', 'Of those reached', 'Delivered']
     """
     return column_table(rows, REACTIONS, [name for name in REACTIONS if name in rows.columns], labels, lang)
+
+
+def undelivered(kinds: pl.DataFrame, breakdown: pl.DataFrame, lang: str = "en") -> Block | None:
+    """Say how many who reacted have a message that is not known as delivered; None if all have one, or it is unknown.
+
+    In: the frames of `reactions.kinds`, which counts them, and of `reactions.breakdown`, which does not.
+    """
+    silent, reached = breakdown["recipients"][-2:]
+    if silent is None or reached is None or kinds["recipients"][0] == reached - silent:
+        return None
+    words = {"count": number(kinds["recipients"][0] - reached + silent, lang=lang)}
+    return Block(Markup('<p class="tk-after">{}</p>').format(say(UNDELIVERED, lang, **words)))
 
 
 def name_table(

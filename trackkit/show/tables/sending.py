@@ -136,8 +136,7 @@ OUTLOOKS = translatable(
         "paused": "The delivery is paused: nothing is projected. At the pace so far the rest would need {needed}.",
         "in time": "At the pace so far the last message goes out {margin} before the deadline of {deadline}.",
         "late": "At the pace so far the last message goes out {margin} after the deadline of {deadline}.",
-        "overdue": "The deadline of {deadline} had passed when the data was loaded, with {pending} messages pending: "
-        "the delivery is late, or what is known of it is old.",
+        "overdue": "Nothing is projected: the deadline of {deadline} had passed when the data was loaded.",
         "behind": "At the pace so far the last message would have gone out before the data was loaded, and {pending} "
         "are still pending: the sending has slowed down, or what is known of it is old.",
         "no deadline": "At the pace so far the rest needs {needed}; the deadline is not in the data loaded.",
