@@ -94,8 +94,6 @@ def write_index(tables: Snapshot, dossiers: Dossiers, lang: str = "en") -> Path:
 
 
 def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
-    script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
-    style = page_style(theme()) + "\n" + resources.find(STYLE).read_text("utf-8")
     chosen = headlines(lang)
     shown = [headline.metric for headline in [*chosen.tile, *chosen.column]]
     each = figures(tables, dossiers.listed["delivery_id"].to_list(), list(dict.fromkeys([*RATES, *shown])))
@@ -103,10 +101,7 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
     rows = _rows(tables, dossiers, each, [column.metric for column in chosen.column], lang)
     last, before = (_measured(tables, dossiers.listed, each, at, shown) for at in _ends(until))
     return {
-        "policy": policy([script]),
-        "logo": logo(theme()),
-        "style": Markup(style),
-        "script": Markup(script),
+        **_skin(),
         "headings": [column.name(lang) for column in chosen.column],
         "rows": rows,
         "channels": _distinct(row["channel"] for row in rows),
@@ -125,6 +120,13 @@ def _page(tables: Snapshot, dossiers: Dossiers, lang: str) -> dict[str, Any]:
         "glossaries": _glossaries(dossiers.folder, lang),
         **_made(tables.timezone, lang),
     }
+
+
+def _skin() -> dict[str, Any]:
+    """How the index looks, and the script that sorts and filters it."""
+    script = resources.find(f"{SKIN}/search.js").read_text("utf-8")
+    style = page_style(theme()) + "\n" + resources.find(STYLE).read_text("utf-8")
+    return {"policy": policy([script]), "logo": logo(theme()), "style": Markup(style), "script": Markup(script)}
 
 
 def _made(timezone: str, lang: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def growth(curves: pl.DataFrame, lang: str = "en") -> alt.LayerChart | None:
     In: the frame of `maturity.growing`. None where it has no event.
 
     >>> growth(tk.maturity.growing(store, "7471233")).to_dict()["description"]
-    "Share of messages opened and clicked, by time since each message's own sending; band: 95 %."
+    "Share of messages opened and clicked, by time since each message's own sending; band: 95%."
     """
     if curves.filter(pl.col("events") > 0).is_empty():
         return None

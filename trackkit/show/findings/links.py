@@ -82,6 +82,9 @@ def of_all_links(in_message: pl.DataFrame, every: pl.DataFrame, lang: str = "en"
     """Say how many of the clicks on all tracked links were on links of the message; None without clicks.
 
     In: two frames of `links.link_clicks`, the first of them with `in_message`.
+
+    >>> of_all_links(tk.links.link_clicks(store, in_message=True), tk.links.link_clicks(store)).text
+    '56 of 92 clicks were on links of the message (60.9%)'
     """
     sentence = say("{part} of {whole} clicks were on links of the message ({rate})", lang)
     return share_of(sentence, in_message["total"][0], every["total"][0], lang)

@@ -93,7 +93,7 @@ def fastest(
     """Say when the sending was fastest, and how fast; None below 1, or if unknown. In: `sending.throughput`.
 
     >>> fastest(tk.sending.throughput(store, delivery), "messages_per_hour").text
-    'Busiest minute: 84 messages (Sun, 2026-11-01 17:00)'
+    'Busiest minute: 84 messages, 5,040 an hour (Sun, 2026-11-01 17:00)'
     """
     starts = throughput.group_by("starts_at").agg(pl.col(speed, "messages").sum(), pl.col("seconds").max())
     starts = starts.sort(speed, "starts_at", descending=[True, False])

@@ -93,6 +93,9 @@ def undelivered(kinds: pl.DataFrame, breakdown: pl.DataFrame, lang: str = "en") 
     """Say how many who reacted have a message that is not known as delivered; None if all have one, or it is unknown.
 
     In: the frames of `reactions.kinds`, which counts them, and of `reactions.breakdown`, which does not.
+
+    >>> undelivered(tk.reactions.kinds(store), tk.reactions.breakdown(store)) is None
+    True
     """
     silent, reached = breakdown["recipients"][-2:]
     if silent is None or reached is None or kinds["recipients"][0] == reached - silent:
