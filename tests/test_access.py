@@ -59,6 +59,7 @@ def _each(chrome: Any, paths: list[Path], **options: Any) -> Iterator[tuple[Path
     page.context.close()
 
 
+@pytest.mark.timeout(900)  # axe takes seconds a page
 def test_axe_finds_nothing_on_any_page_with_everything_opened(chrome: Any, pages: list[Path]) -> None:
     found = {}
     for path, page in _each(chrome, pages, viewport={"width": 1280, "height": 900}):
@@ -87,12 +88,12 @@ def _of(pages: list[Path], report: str) -> Path:
 
 def test_a_definition_opens_beside_its_label_by_keyboard_and_closes_by_escape(chrome: Any, pages: list[Path]) -> None:
     page = _opened(chrome, _of(pages, "tracking_indicators"), viewport={"width": 1280, "height": 900})
-    mark = page.locator("a.tk-what[data-metric=unique_opens]:visible").first
+    mark = page.locator("a.tk-what[data-metric=open_rate]:visible").first
     box = page.locator("#meaning")
     for key in ("Enter", " "):
         mark.focus()
         page.keyboard.press(key)
-        assert box.is_visible() and METRICS["unique_opens"].definition in box.inner_text()
+        assert box.is_visible() and METRICS["open_rate"].definition in box.inner_text()
         assert mark.get_attribute("aria-expanded") == "true"
         above, below = mark.bounding_box(), box.bounding_box()
         assert abs(below["y"] - above["y"] - above["height"]) < 40, "beside it"
@@ -109,10 +110,10 @@ def test_a_definition_opens_beside_its_label_by_keyboard_and_closes_by_escape(ch
 def test_without_scripts_a_definition_is_in_the_glossary(chrome: Any, pages: list[Path]) -> None:
     path = _of(pages, "tracking_indicators")
     page = _opened(chrome, path, java_script_enabled=False, viewport={"width": 1280, "height": 900})
-    page.locator("a.tk-what[data-metric=unique_opens]:visible").first.click()
-    assert page.url.endswith("#what-unique_opens")
-    entry = page.locator("#what-unique_opens dd")
-    assert entry.is_visible() and METRICS["unique_opens"].definition in entry.inner_text()
+    page.locator("a.tk-what[data-metric=open_rate]:visible").first.click()
+    assert page.url.endswith("#what-open_rate")
+    entry = page.locator("#what-open_rate dd")
+    assert entry.is_visible() and METRICS["open_rate"].definition in entry.inner_text()
     page.context.close()
 
 
