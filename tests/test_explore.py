@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -249,26 +249,31 @@ def test_a_panel_shows_what_the_line_that_it_hands_over_measures(
         _type(page, "Only if", "domain = 'mail.example'")
         page.locator("pre", has_text="where=").wait_for()
         page.locator(".jp-RenderedVegaLite :is(canvas, svg.marks)").wait_for()
-        page.wait_for_function("""() => [...document.querySelectorAll('table.dataTable tbody tr')]
-            .every(row => row.cells[0].textContent === 'mail.example')""")
-        code, shown = page.locator("pre", has_text="where=").inner_text(), _table(page)
+        names: dict[str, Any] = {"tk": tk, "store": tk.open_store(demo_store)}
+        exec(page.locator("pre", has_text="where=").inner_text().splitlines()[0], names)
+        frame = names["frame"]
+        assert frame.columns[:5] == ["domain", "country", "open_rate", "click_rate", "delivered"] and frame.height > 1
+        rows = [list(map(_written, row)) for row in frame.rows()]
+        assert _settled(page, lambda shown: shown == rows) == rows
         page.locator("table.dataTable th").nth(4).click()  # by what was delivered, the least first
-        page.locator("table.dataTable th.dt-ordering-asc").wait_for()
-        in_order = _table(page)
+        in_order = _settled(page, lambda shown: [row[4] for row in shown] == sorted((row[4] for row in rows), key=int))
     finally:
         page.screenshot(path=_shot(tmp_path, "panel.png"))
-    names: dict[str, Any] = {"tk": tk, "store": tk.open_store(demo_store)}
-    exec(code.splitlines()[0], names)
-    frame = names["frame"]
-    metrics = ["open_rate", "click_rate", "delivered"]
-    assert frame.columns[:5] == ["domain", "country", *metrics] and frame.height > 1
-    written = {True: lambda value: f"{100 * value:.1f}%", False: str}
-    assert shown == [
-        ["" if value is None else written[isinstance(value, float)](value) for value in row] for row in frame.rows()
-    ]
-    delivered = [int(row[4]) for row in in_order]
-    assert delivered == sorted(delivered) and sorted(in_order) == sorted(shown)
+    assert [int(row[4]) for row in in_order] == sorted(frame["delivered"]) and sorted(in_order) == sorted(rows)
     assert (stumbles, elsewhere) == ([], [])
+
+
+def _written(value: Any) -> str:
+    """A value as the table has it."""
+    return "" if value is None else f"{100 * value:.1f}%" if isinstance(value, float) else str(value)
+
+
+def _settled(page: Any, is_wanted: Callable[[list[list[str]]], bool]) -> list[list[str]]:
+    """The table of the panel as soon as it is as wanted, or after a minute as it is."""
+    until = time.monotonic() + 60
+    while not is_wanted(shown := _table(page)) and time.monotonic() < until:
+        page.wait_for_timeout(200)
+    return shown
 
 
 def _type(page: Any, field: str, text: str) -> None:
