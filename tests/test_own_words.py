@@ -15,7 +15,7 @@ from tests.test_tiles import Page
 from trackkit import open_store, resources
 from trackkit.errors import RequestError
 from trackkit.report import render
-from trackkit.report.checks import problems_of
+from trackkit.report.checks import check, problems_of
 from trackkit.report.conditions import conditions
 from trackkit.report.headlines import headlines
 from trackkit.report.prose import paragraphs
@@ -24,7 +24,7 @@ from trackkit.runs.dossier import Dossiers
 from trackkit.runs.index import write_index
 from trackkit.runs.leaves import leaves
 from trackkit.show import charts, findings, logo, tables, tiles
-from trackkit.show.theme import Logo, theme
+from trackkit.show.theme import THEME, Logo, theme
 
 Writes = Callable[[str, str], Path]
 
@@ -298,3 +298,22 @@ def test_labels_of_a_section_head_its_card_and_its_chart_too() -> None:
     assert beyond and beyond.text == "Read it: 5.0% at z.example, wanted at least 10%"
     chart = charts.rate_bars(rows, "domain", ["open_rate"], labels=labels)
     assert "Read it" in str(chart.to_dict()) and "Open rate" not in str(chart.to_dict())
+
+
+def test_a_label_of_what_a_section_does_not_show_is_refused(words: Writes) -> None:
+    shipped = (resources.shipped() / "reports_templates/delivery_statistics.toml").read_text("utf-8")
+    before, name, after = shipped.partition('name = "reactions"\n')
+    words("delivery_statistics", f'{before}{name}labels = {{ opne_rate = "Read it" }}\n{after}')
+    (problem,) = problems_of("delivery_statistics")
+    assert "section 'reactions', key 'labels': 'opne_rate'" in str(problem) and "'open_rate'?" in str(problem)
+
+
+def test_colours_that_are_hard_to_read_are_refused(words: Writes, tmp_path: Path) -> None:
+    words("bounces", (resources.shipped() / "reports_templates/bounces.toml").read_text("utf-8"))
+    pale = (resources.shipped() / THEME).read_text("utf-8").replace('ink = "#1b2228"', 'ink = "#bbbbbb"')
+    (tmp_path / THEME).parent.mkdir()
+    (tmp_path / THEME).write_text(pale, "utf-8")
+    said = [str(problem) for problem in check() if "theme.toml" in str(problem)]
+    # Of #bbbbbb the relative luminance is ((0xbb / 255 + 0.055) / 1.055) ** 2.4 = 0.497, of white 1: 1.05 / 0.547.
+    assert any("key 'light.ink': it is hard to read on 'panel': a contrast of 1.9" in problem for problem in said)
+    assert len(said) == 2, "on the page and on panels"

@@ -22,7 +22,7 @@ from trackkit.project import Project, current
 from trackkit.quality.thresholds import LIST as THRESHOLDS
 from trackkit.quality.thresholds import Thresholds
 from trackkit.report import notebook
-from trackkit.report.check_skin import skin_problems
+from trackkit.report.check_skin import skin_problems, theme_problems
 from trackkit.report.choices import Call, calls, parameter_misfits, section_misfits
 from trackkit.report.formats import ENDINGS, HTML
 from trackkit.report.groups import LIST as GROUPS
@@ -64,7 +64,7 @@ def check(folder: str | Path | None = None) -> list[Problem]:
         of_templates += of_template
         of_notebooks += of_notebook
     problems = [*of_templates, *of_notebooks, *_of_lists(folder), *_of_catalogues(folder), *_of_project(folder)]
-    problems += skin_problems(Path(folder) if folder else None)
+    problems += [*skin_problems(Path(folder) if folder else None), *theme_problems(Path(folder) if folder else None)]
     return list(dict.fromkeys(problems))
 
 

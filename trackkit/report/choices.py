@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Misfit = tuple[str, str]  # a key, and what is wrong with it
 DRAWN = "bar"  # a column that tables draw and no frame has
-HEADED = {"columns", "metrics"}  # arguments whose headings `labels` may replace
+# Arguments whose words `labels` may replace.
+HEADED = {"columns", "metrics", "metric", "rates", "ceilings", "floors"}
 LABEL = "label"  # the column of labels, which every table of metrics shows
 IN_ONE_CALL = ("labels", "categories")  # choices of which each word needs to fit only one call of the section
 SHOWN_BY = {"chart": "tk.charts.", "table": "tk.tables."}
