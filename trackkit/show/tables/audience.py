@@ -23,7 +23,9 @@ __all__ = ["folded_table", "name_table", "reaction_table", "too_short", "undeliv
 NOTHING, NO_DAY, DATED, NO_HIT = translatable(
     ("nothing to divide by", "no day with a hit", "Total with a date", "There is no such hit in this period.")
 )
-UNDELIVERED = translatable("Reacted to a message not known as delivered: {count}. Counts of opens and clicks have them, the breakdown has not.")
+UNDELIVERED = translatable(
+    "Reacted to a message not known as delivered: {count}. Counts of opens and clicks have them, the breakdown has not."
+)
 TOO_SHORT = translatable("Less than a day is known: hours and weekdays are compared after that.")
 PROGRAM, OR_LATER = translatable(("a program, not a person", "or later: browsers do not tell"))
 # Software that follows links by itself, by the name that it gives.
