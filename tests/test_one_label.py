@@ -194,6 +194,7 @@ SYNONYMS = [
     {"Delivery {id}", "delivery {id}"}, {"Message share", "Share of message clicks"},
     {"Shares", "Sharing activities"}, {"Share breakdown", "Breakdown of sharing activities"}, {"Url", "URL"},
     {"Open breakdown", "Breakdown of opens"}, {"E-mail", "e-mail"}, {"Other", "other"}, {"Machines", "machines"},
+    {"People and machines", "people and machines"},
     {"Rejected", "Rejected by the sender"},
 ]  # fmt: skip
 

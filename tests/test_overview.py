@@ -101,7 +101,7 @@ def page(demo_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Beautifu
 
 def test_the_page_has_its_answer_first(page: BeautifulSoup) -> None:
     assert [section["id"] for section in page.select("main section")] == [
-        "lead", "headline", "funnel", "first_hours", "domains", "links", "people"]  # fmt: skip
+        "lead", "headline", "funnel", "first_hours", "people", "domains", "links"]  # fmt: skip
     assert len(page.select(".tk-tile")) == 6 and len(page.select(".tk-tile .tk-what")) == 6
     lead = page.select_one(".tk-lead")
     assert lead is not None and "opened" in lead.get_text() and len(str(page)) < 150_000

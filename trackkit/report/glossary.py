@@ -25,7 +25,7 @@ SUBJECTS = translatable(
         "clicks": "Clicks",
         "refusals": "Opt-outs and complaints",
         "site": "Site & sales",
-        "others": "Definitions of other senders",
+        "others": "Other senders' definitions",
     }
 )
 OF_HITS = {"opened": "opens", "clicked": "clicks", "mirror_page": "clicks", "unsubscribed": "refusals"}
