@@ -46,7 +46,7 @@ def test_the_registry_tells_each_report_and_its_parameters() -> None:
     found = REPORTS["urls_and_click_streams"].to_dict()
     assert found["title"] == "URLs and click streams" and found["scope"] == "delivery"
     by_name = {parameter["name"]: parameter for parameter in found["parameters"]}
-    assert list(by_name) == ["delivery", "scope", "by", "top", "hours", "every", "timezone"]
+    assert list(by_name) == ["delivery", "scope", "by", "top", "hours", "every", "timezone", "activity"]
     assert by_name["top"] == {
         "name": "top", "type": "int", "default": 10, "help": "how many links to show before the others", "choices": (),
     }  # fmt: skip

@@ -188,8 +188,8 @@ def test_deliveries_are_named_with_their_launch_and_what_is_not_drawn_is_said() 
     assert "Open rate (recipients) is unknown: Text only – no event." in spec["description"]
     assert spec["description"].endswith("Not drawn: Not tracked – nothing is known.")
     beside = _shortened(next(unit["encoding"]["y"] for unit in behind.units(spec) if "axis" in unit["encoding"]["y"]))
-    assert list(beside.values())[:2] == ["A letter whose name is too lon… · 16 Nov", "Text only · 9 Nov"]
-    assert all(len(name) <= 40 for name in beside.values())
+    assert list(beside.values())[:2] == ["A letter whose name is too long … · 16 Nov", "Text only · 9 Nov"]
+    assert all(len(name) <= 42 for name in beside.values())
 
 
 def test_rates_are_dots_and_only_what_is_above_its_ceiling_has_words() -> None:

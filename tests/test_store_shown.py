@@ -43,7 +43,7 @@ def test_it_shows_every_table_with_what_a_scan_counts(store):
         assert cells[name][1] == f"{store.scan(name).select(pl.len()).collect().item():,}"
     first, last = store["event"].select(first=pl.col("occurred_at").min(), last=pl.col("occurred_at").max()).collect()
     assert cells["event"][2:4] == [f"{first.item():%Y-%m-%d}", f"{last.item():%Y-%m-%d}"]
-    assert cells["link"][2:4] == ["", ""]
+    assert cells["user_agent"][2:4] == ["", ""]
 
 
 def test_at_the_prompt_it_is_one_line_a_table(store):
