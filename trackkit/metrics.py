@@ -499,7 +499,7 @@ _DECLARED = {
         source="event",
         formula=Distinct("person_id", IS_CLICK),
         definition="Distinct browsers that clicked: recipients and whoever a message was forwarded to; a browser that "
-        "refuses cookies counts once for each click.",
+        "refuses cookies counts once for each click, or not at all where its log leaves the id empty.",
         reference=f"{INDICATORS}, @personClick",
     ),
     "total_clicks": Metric(
