@@ -4,8 +4,9 @@ import ast
 import copy
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +64,8 @@ class Original:
                     )
         return {name: code for name, code in assigned.items() if name != "page"}
 
-    def tables(self) -> Iterator[str]:
+    @cached_property
+    def tables(self) -> list[str]:
         """The tables of the template, each with those below it; first what stands before them."""
         blocks: list[str] = []
         for block in _TABLE.split(resources.find(f"{TEMPLATES}/{self.name}.toml").read_text("utf-8")):
@@ -71,7 +73,7 @@ class Original:
                 blocks[-1] += block
             else:
                 blocks.append(block)
-        yield from blocks
+        return blocks
 
 
 def compose(project: Project, name: str, wanted: Sequence[str]) -> list[Path]:
@@ -190,7 +192,7 @@ def _renamed(code: str, section: str, new: str) -> str:
 def _needed(code: str, prepared: dict[str, str]) -> list[str]:
     """The assignments of what some code uses, and of what those use, in their order."""
     needed: set[str] = set()
-    while more := {name for name in prepared.keys() - needed if name in _used(code)}:
+    while more := (prepared.keys() - needed) & _used(code):
         needed |= more
         code += "".join(f"\n{prepared[name]}" for name in more)
     return list(dict.fromkeys(text for name, text in prepared.items() if name in needed))
@@ -225,20 +227,20 @@ def _template(
     title = _title(name)
     parts = [f'# Words, order and choices of the report "{title}".\ntitle = "{title}"\n']
     first, known = next(iter(sources.values())), {each.name for each in parameters}
-    head, *tables = first.tables()
+    head, *tables = first.tables
     parts[0] += "".join(line + "\n" for line in head.splitlines() if line.startswith("interval"))
     kept = "tile|look|lead" if (first.name, "lead") in names else "tile"
     parts += [table for table in tables if re.match(rf"\[+({kept})\b", table)]
     choices: dict[str, str] = {}
     for source in sources.values():
-        for table in source.tables():
+        for table in source.tables:
             found = re.match(r"\[parameters\.(\w+)", table)
             if found and found[1] in known:
                 choices.setdefault(found[1], table)
     parts += choices.values()
     for (report, section), new in names.items():
         mark = re.compile(rf'^name = "{section}"', re.MULTILINE)
-        (table,) = [each for each in sources[report].tables() if each.startswith("[[section]]") and mark.search(each)]
+        (table,) = [each for each in sources[report].tables if each.startswith("[[section]]") and mark.search(each)]
         parts.append(mark.sub(f'name = "{new}"', table, count=1))
     return "\n".join(re.sub(r"(\n#[^\n]*)+\n*$", "\n", part).rstrip() + "\n" for part in parts)
 

@@ -54,6 +54,21 @@ _LARGEST_KNOWN: Mapping[str, str] = translatable(
     {"opens": "{name}: {part} of the {whole} opens where it is known ({rate})"}
 )
 
+_ABOVE: Mapping[str, str] = translatable(
+    {
+        "none": "{label}: nowhere above the advised {limit}",
+        "one": "{label}: {rate} at {name}, advised at most {limit}",
+        "more": "{label}: {rate} at {name} and {others} more above the advised {limit}",
+    }
+)
+_BELOW: Mapping[str, str] = translatable(
+    {
+        "none": "{label}: nowhere below {limit}",
+        "one": "{label}: {rate} at {name}, wanted at least {limit}",
+        "more": "{label}: {rate} at {name} and {others} more below {limit}",
+    }
+)
+
 
 def lowest(
     rows: pl.DataFrame, column: str, metric: str, lang: str = "en", labels: Labels | None = None
@@ -147,17 +162,9 @@ def above(
     'Open rate (recipients): 41.0% at y.example and 1 more above the advised 20%'
     """
     groups = _groups(rows, column, metric)
-    if groups.is_empty():
-        return None
-    label, limit = label_of(metric, lang, labels), round_percent(ceiling, lang)
     over = groups.filter(pl.col("rate") > ceiling, pl.col("part") >= CASES)
-    if over.is_empty():
-        return Finding(say("{label}: nowhere above the advised {limit}", lang, label=label, limit=limit))
-    words = {"label": label, "limit": limit, **_words(over.row(0, named=True), lang)}
-    if over.height == 1:
-        return Finding(say("{label}: {rate} at {name}, advised at most {limit}", lang, **words))
-    words["others"] = number(over.height - 1, lang=lang)
-    return Finding(say("{label}: {rate} at {name} and {others} more above the advised {limit}", lang, **words))
+    label = label_of(metric, lang, labels)
+    return _beyond(groups, over, _ABOVE, label, ceiling, lang)
 
 
 def below(
@@ -174,17 +181,23 @@ def below(
     'Open rate (recipients): 5.0% at z.example, wanted at least 20%'
     """
     groups = _groups(rows, column, metric)
+    under = groups.filter(pl.col("rate") < floor).sort("rate")
+    return _beyond(groups, under, _BELOW, label_of(metric, lang, labels), floor, lang)
+
+
+def _beyond(
+    groups: pl.DataFrame, beyond: pl.DataFrame, sentences: Mapping[str, str], label: str, limit: float, lang: str
+) -> Finding | None:
+    """Say which groups are beyond a limit, the furthest first, or that none is; None if there is no group."""
     if groups.is_empty():
         return None
-    label, limit = label_of(metric, lang, labels), round_percent(floor, lang)
-    under = groups.filter(pl.col("rate") < floor).sort("rate")
-    if under.is_empty():
-        return Finding(say("{label}: nowhere below {limit}", lang, label=label, limit=limit))
-    words = {"label": label, "limit": limit, **_words(under.row(0, named=True), lang)}
-    if under.height == 1:
-        return Finding(say("{label}: {rate} at {name}, wanted at least {limit}", lang, **words))
-    words["others"] = number(under.height - 1, lang=lang)
-    return Finding(say("{label}: {rate} at {name} and {others} more below {limit}", lang, **words))
+    words = {"label": label, "limit": round_percent(limit, lang)}
+    if beyond.is_empty():
+        return Finding(say(sentences["none"], lang, **words))
+    words |= _words(beyond.row(0, named=True), lang)
+    if beyond.height == 1:
+        return Finding(say(sentences["one"], lang, **words))
+    return Finding(say(sentences["more"], lang, **words, others=number(beyond.height - 1, lang=lang)))
 
 
 def limits_kept(
