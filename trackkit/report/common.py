@@ -14,8 +14,9 @@ from trackkit.analysis import caveats
 from trackkit.analysis.caveats import Caveat
 from trackkit.analysis.usual import totals, usual
 from trackkit.engine.scope import Scope, resolve
-from trackkit.engine.selection import ALL, of_people
+from trackkit.engine.selection import ACTIVITIES, ALL, of_people
 from trackkit.engine.snapshot import Snapshot
+from trackkit.errors import require_word
 from trackkit.quality import quality
 from trackkit.quality.thresholds import thresholds
 
@@ -72,6 +73,12 @@ def scope_of(tables: Snapshot, store: Any, text: str) -> Scope:
     return handed or resolve(tables, text)
 
 
+def tables_of(whole: Snapshot, activity: str) -> Snapshot:
+    """Return tables with the hits that are to be counted; RequestError for an unknown activity, as `of_people`."""
+    require_word("activity", activity, ACTIVITIES)
+    return whole if activity == ALL else of_people(whole)
+
+
 def common(tables: Snapshot, store: Any, chosen: Chosen, recipient: str = "", activity: str = ALL) -> Common:
     """Return what was handed to this process for these tables of a store, else compute it.
 
@@ -105,8 +112,8 @@ def packed(arguments: Mapping[str, Any]) -> bytes:
         key = _key(tables, arguments["store"], chosen, activity)
         if key not in _packed:
             shared = common(tables, arguments["store"], chosen)
-            counted = tables if activity == ALL else of_people(tables)
-            shared = shared._replace(usual=headline(counted, HEADLINES, chosen), scope=over)
+            usual = headline(tables_of(tables, activity), HEADLINES, chosen)
+            shared = shared._replace(usual=usual, scope=over)
             for oldest in list(_packed)[: len(_packed) + 1 - MOST]:
                 del _packed[oldest]
             _packed[key] = pickle.dumps((key, shared))

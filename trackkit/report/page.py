@@ -16,13 +16,13 @@ from trackkit.analysis.unseen import Kinds, measure_observed, observed, partly_s
 from trackkit.definition_sets import SETS, definition_set
 from trackkit.engine.deliveries import number_hint, of_deliveries, require_delivery, zone_of
 from trackkit.engine.scope import Scope
-from trackkit.engine.selection import ACTIVITIES, ALL, of_people
+from trackkit.engine.selection import ALL
 from trackkit.engine.snapshot import Measurable, Snapshot, with_all_hits
-from trackkit.errors import RequestError, require_word
+from trackkit.errors import RequestError
 from trackkit.metrics import ADOBE, METRICS, bounds_of
 from trackkit.own_metrics import of_project
 from trackkit.report import notebook, notes
-from trackkit.report.common import common, headline, scope_of
+from trackkit.report.common import common, headline, scope_of, tables_of
 from trackkit.report.header import (
     Header,
     selection_header,
@@ -239,12 +239,6 @@ def asked_scope(tables: Snapshot, store: Any, delivery: str, scope: str) -> Scop
 def is_one(scope: Scope | None) -> TypeGuard[Scope]:
     """Whether a scope is one delivery, named by its id: a report on it is that on the delivery."""
     return scope is not None and scope.kind == "delivery"
-
-
-def tables_of(whole: Snapshot, activity: str) -> Snapshot:
-    """Return tables with the hits that are to be counted; RequestError for an unknown activity, as `of_people`."""
-    require_word("activity", activity, ACTIVITIES)
-    return whole if activity == ALL else of_people(whole)
 
 
 def _on_services(

@@ -33,11 +33,11 @@ from trackkit.language import require_language
 from trackkit.metrics import ADOBE
 from trackkit.quality.thresholds import thresholds
 from trackkit.report import REPORTS, require_report
+from trackkit.report.common import tables_of
 from trackkit.report.formats import HTML, PROVENANCE, others, provenance_beside, require_formats
 from trackkit.report.glossary import write_glossary
 from trackkit.report.groups import groups
 from trackkit.report.notebook import PLATFORM
-from trackkit.report.page import tables_of
 from trackkit.report.provenance import SCRIPT
 from trackkit.runs.archive import Archive, archived
 from trackkit.runs.dossier import Dossiers, takes_scopes, without_bar, write_bars
